@@ -1,0 +1,236 @@
+"""A job's specification: one YAML file in the field's vocabulary, refused with everything that is wrong in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic.alias_generators import to_camel
+
+Operator = Literal[">", ">=", "<", "<=", "==", "!="]
+OPERATOR_WORDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "=": "=="}
+CLOCK_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+
+
+class JobRefused(ValueError):
+    """A job file that cannot be used; `problems` names everything that is wrong in it."""
+
+    def __init__(self, path: Path, problems: list[str]):
+        self.path = path
+        self.problems = problems
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        super().__init__(
+            f"{path} has {len(problems)} problem(s):\n{listed}\nMend them in the file; nothing else is affected."
+        )
+
+
+class Specification(BaseModel):
+    """The base of every part of a job: camelCase in YAML, snake_case in Python, unknown keys refused."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+
+class Condition(Specification):
+    """`metric operator threshold`; a metric is `name` or `name[class]`, with `_delta` for candidate minus served."""
+
+    model_config = ConfigDict(alias_generator=None, extra="forbid", frozen=True)
+
+    metric: str = Field(pattern=r"^[a-z][a-z0-9_]*(\[[^\[\]]+\])?(_delta)?$")
+    operator: Annotated[Operator, BeforeValidator(lambda word: OPERATOR_WORDS.get(word, word))]
+    threshold: float
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.operator} {self.threshold:g}"
+
+
+def _clock_text(value: object) -> object:
+    # YAML 1.1 reads an unquoted 02:00 as the sexagesimal number 120.
+    return f"{value // 60:02d}:{value % 60:02d}" if isinstance(value, int) and 0 <= value < 1440 else value
+
+
+ClockTime = Annotated[str, BeforeValidator(_clock_text), Field(pattern=rf"^{CLOCK_TIME.pattern}$")]
+
+
+class Timer(Specification):
+    """A daily window from `start` up to, not including, `end`; across midnight when `start` is later than `end`."""
+
+    start: ClockTime
+    end: ClockTime
+    timezone: str = "UTC"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"{name!r} is not a time zone; use an IANA name such as Europe/Berlin") from None
+        return name
+
+
+class Trigger(Specification):
+    """What a gate waits for: a window, a condition or both, checked every `checkPeriodSeconds`."""
+
+    condition: Condition | None = None
+    timer: Timer | None = None
+    check_period_seconds: int = Field(default=60, ge=1)
+    wait_seconds: int = Field(default=3600, ge=0)
+
+
+class TemplateRule(Specification):
+    """How a sample's defect-free template is found beside it: the same name with `sample` replaced by `template`."""
+
+    sample: str = "_test"
+    template: str = "_temp"
+    wait_seconds: int = Field(default=600, ge=0)
+
+
+class Source(Specification):
+    """Where images arrive, and which are too large or too small to be images of this job."""
+
+    template: TemplateRule | None = None
+    max_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+    max_pixels: int = Field(default=50_000_000, ge=1)
+    min_side: int = Field(default=32, ge=1)
+
+
+class DatasetSpecification(Specification):
+    """How new samples are divided: `trainProb` is the share that goes to training, the rest to the holdout."""
+
+    train_prob: float = Field(default=0.8, gt=0, lt=1)
+
+
+class HardExampleMining(Specification):
+    """Which images people are asked about: a miner's choice and a random share, within a budget."""
+
+    name: str = "IBT"
+    parameters: dict[str, float] = Field(default_factory=dict)
+    mine_empty: bool = True
+    random_share: float = Field(default=0.1, ge=0, le=1)
+    budget: int = Field(default=200, ge=1)
+
+
+class EstimatorSpecification(Specification):
+    """The registered estimator and what it is constructed with."""
+
+    name: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class TrainSpecification(Specification):
+    """When and how to train."""
+
+    trigger: Trigger = Trigger(condition=Condition(metric="num_of_samples", operator=">=", threshold=500))
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    seed: int = 0
+
+
+class EvalSpecification(Specification):
+    """When and how to evaluate; by default as soon as every class has `minSupport` boxes in the holdout."""
+
+    trigger: Trigger = Trigger()
+    min_support: int = Field(default=1, ge=0)
+
+
+class Floors(Specification):
+    """How far a class's or a domain's `metric` may fall, if the holdout has at least `minSupport` boxes of it."""
+
+    metric: str = "ap"
+    classes: float = Field(default=0.05, ge=0)
+    domains: float = Field(default=0.05, ge=0)
+    min_support: int = Field(default=20, ge=1)
+
+
+class DeploySpecification(Specification):
+    """When a candidate may serve, and how often the server looks for it."""
+
+    trigger: Trigger = Trigger(condition=Condition(metric="ap_delta", operator=">", threshold=0.0))
+    floors: Floors = Floors()
+    poll_period_seconds: float = Field(default=5, ge=0.1)
+
+
+class Schedule(Specification):
+    """Cron of the nightly run, in a named time zone; none where the job learns only when labels arrive or by hand."""
+
+    nightly: str | None = "0 2 * * *"
+    timezone: str = "UTC"
+
+
+class Job(Specification):
+    """One continual-learning job."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{2,49}$")
+    description: str = ""
+    classes: list[str] = Field(min_length=1)
+    source: Source = Source()
+    dataset: DatasetSpecification = DatasetSpecification()
+    estimator: EstimatorSpecification
+    initial_model: str | None = None
+    hard_example_mining: HardExampleMining = HardExampleMining()
+    train_spec: TrainSpecification = TrainSpecification()
+    eval_spec: EvalSpecification = EvalSpecification()
+    deploy_spec: DeploySpecification = DeploySpecification()
+    schedule: Schedule = Schedule()
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: list[str]) -> list[str]:
+        doubled = sorted({name for name in classes if classes.count(name) > 1})
+        if doubled:
+            raise ValueError(f"{', '.join(doubled)} stands more than once; name each class once")
+        return classes
+
+    @property
+    def inbox(self) -> str:
+        """The prefix in the bucket where this job's images arrive."""
+        return f"inbox/{self.name}/"
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the specification, the same for the same meaning."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def load_job(path: Path) -> Job:
+    """Read one job file.
+
+    Raises:
+        JobRefused: with every problem of the file, each with its place and what is allowed there.
+    """
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise JobRefused(path, [f"it cannot be read as YAML: {error}"]) from None
+    if not isinstance(document, dict):
+        raise JobRefused(
+            path, [f"it holds a {type(document).__name__}; a job is a mapping with at least name, classes, estimator"]
+        )
+    try:
+        return Job.model_validate(document)
+    except ValidationError as error:
+        raise JobRefused(path, [_problem(detail) for detail in error.errors()]) from None
+
+
+def load_jobs(folder: Path) -> dict[str, Job]:
+    """Every job of `folder`, by name.
+
+    Raises:
+        JobRefused: the first file that cannot be used.
+    """
+    return {job.name: job for job in (load_job(path) for path in sorted(folder.glob("*.yaml")))}
+
+
+def _problem(detail: Any) -> str:
+    place = ".".join(str(part) for part in detail["loc"]) or "the file"
+    if detail["type"] == "missing":
+        return f"{place} is missing; it is required"
+    if detail["type"] == "extra_forbidden":
+        return f"{place} is not a key of a job; take it out or mend its name"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{place} is {detail['input']!r}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,1 @@
+"""The inference service: answers requests and follows the production pointer."""
