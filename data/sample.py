@@ -13,6 +13,9 @@ import numpy as np
 
 Split = Literal["train", "holdout"]
 
+# A box of exactly one pixel stays one through a format that keeps centres and sizes, or percent.
+ROUNDING = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -39,7 +42,8 @@ class Box:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with the fields of the box; `score` only where there is one."""
-        record = {"x1": self.x1, "y1": self.y1, "x2": self.x2, "y2": self.y2, "label": self.label}
+        corners = {"x1": float(self.x1), "y1": float(self.y1), "x2": float(self.x2), "y2": float(self.y2)}
+        record = {**corners, "label": self.label}
         return record if self.score is None else {**record, "score": self.score}
 
     @classmethod
@@ -64,7 +68,7 @@ def box_problems(box: Box, width: int, height: int, classes: Iterable[str]) -> l
         problems.append(f"class {box.label!r} is unknown; the job's classes are {', '.join(known)}")
     if not all(math.isfinite(corner) for corner in corners):
         return [*problems, f"box {corners} has a corner that is not a finite number"]
-    if box.width < 1 or box.height < 1:
+    if min(box.width, box.height) < 1 - ROUNDING:
         problems.append(f"box {corners} is {box.width:g} x {box.height:g} px; both sides must be at least 1 px")
     if box.x1 < -0.5 or box.y1 < -0.5 or box.x2 > width + 0.5 or box.y2 > height + 0.5:
         problems.append(f"box {corners} lies outside the image of {width} x {height} px")

@@ -90,6 +90,13 @@ class TemplateRule(Specification):
     template: str = "_temp"
     wait_seconds: int = Field(default=600, ge=0)
 
+    def template_of(self, name: str) -> str | None:
+        """The name of the template that belongs to the image called `name`; None if that name is no sample's."""
+        stem, dot, extension = name.rpartition(".")
+        if not stem.endswith(self.sample):
+            return None
+        return f"{stem.removesuffix(self.sample)}{self.template}{dot}{extension}"
+
 
 class Source(Specification):
     """Where images arrive, and which are too large or too small to be images of this job."""

@@ -1,4 +1,4 @@
-"""Where this deployment's servers are: `[ratchet]` in airflow.cfg, `AIRFLOW__RATCHET__<KEY>` above it, and its secrets."""
+"""Where this deployment's servers are and their secrets: `[ratchet]` in airflow.cfg, the environment above it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,133 @@
+"""The SIMULATED annotator: labels through Label Studio's interface as a browser does, from truth that a demo knows.
+
+Nobody looks at an image here. Whatever it labels bears its name, `EMAIL`, from Label Studio to the dataset.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from data.sample import Box
+from pipelines.job import Job
+from pipelines.labelling import tasks
+from pipelines.labelling.project import LabellingProject, connect, find_project
+from pipelines.labelling.regions import regions_of
+from pipelines.workspace import Workspace
+
+EMAIL = "simulated-annotator@ratchet.local"
+# What Label Studio's SQLite database takes without making anybody wait.
+THREADS = 3
+JITTER = 2
+SECONDS_PER_BOX = 2.0
+
+Mood = Literal["careful", "bad"]
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """One image before the annotator: its size in pixels, the classes to choose from, and the annotator's luck."""
+
+    width: int
+    height: int
+    classes: Sequence[str]
+    chance: random.Random
+
+
+def annotate(
+    workspace: Workspace, job: Job, truth: Mapping[str, Sequence[Box]], mood: Mood = "careful", seed: int = 0
+) -> int:
+    """Annotate the job's unfinished tasks whose sample has a `truth`, by its id; how many. Deterministic by `seed`.
+
+    A careful annotator is up to two pixels off. One in a bad mood leaves, on every fourth image with defects, a box
+    that no rule lets pass (an unknown class, outside the image, without area), and on the others plausible wrong ones
+    (classes swapped, boxes shifted or missed).
+    """
+    client = connect(workspace.settings)
+    found = find_project(client, job.name)
+    if found is None:
+        return 0
+    project = LabellingProject(client, found.id)
+    annotator = _account(project)
+
+    def label(task: tasks.Task) -> bool:
+        sample = workspace.ledger.sample(job.name, task["data"].get("sample_id", ""))
+        if sample is None or sample.id not in truth:
+            return False
+        sitting = Sitting(sample.width, sample.height, job.classes, random.Random(f"{seed}:{sample.id}"))
+        boxes = draw(truth[sample.id], sitting, mood)
+        client.annotations.create(
+            id=task["id"],
+            result=[{**region, "origin": "manual"} for region in regions_of(boxes, sample.width, sample.height)],
+            lead_time=round(3 + SECONDS_PER_BOX * len(boxes) + sitting.chance.random(), 3),
+            completed_by=annotator,
+        )
+        return True
+
+    with ThreadPoolExecutor(THREADS) as hands:
+        return sum(hands.map(label, list(tasks.read(project, tasks.unfinished()))))
+
+
+def draw(truth: Sequence[Box], sitting: Sitting, mood: Mood) -> list[Box]:
+    """What the annotator draws on an image with the boxes `truth`."""
+    boxes = [_jittered(box, sitting) for box in truth]
+    if mood == "careful" or not boxes:
+        return boxes
+    mistakes = CAUGHT_BY_RULES if sitting.chance.random() < 0.25 else PLAUSIBLE
+    return sitting.chance.choice(mistakes)(boxes, sitting)
+
+
+def _account(project: LabellingProject) -> int:
+    """The number of the simulated annotator's own account; it has no password, so that nobody can log in as it."""
+    users = project.client.users
+    known = [user.id for user in users.list() if user.email == EMAIL]
+    if known:
+        return int(known[0])
+    return int(users.create(email=EMAIL, username="simulated", first_name="Simulated", last_name="annotator").id)
+
+
+def _jittered(box: Box, sitting: Sitting) -> Box:
+    x1, y1, x2, y2 = (corner + sitting.chance.randint(-JITTER, JITTER) for corner in (box.x1, box.y1, box.x2, box.y2))
+    x1, y1 = min(max(x1, 0), sitting.width - 1), min(max(y1, 0), sitting.height - 1)
+    return Box(x1, y1, min(max(x2, x1 + 1), sitting.width), min(max(y2, y1 + 1), sitting.height), box.label)
+
+
+def _swapped(boxes: list[Box], sitting: Sitting) -> list[Box]:
+    def other(label: str) -> str:
+        return sitting.chance.choice([name for name in sitting.classes if name != label] or [label])
+
+    return [replace(box, label=other(box.label)) for box in boxes]
+
+
+def _shifted(boxes: list[Box], sitting: Sitting) -> list[Box]:
+    shifted = []
+    for box in boxes:
+        x = max(min(box.x1 + sitting.chance.choice((-30, 30)), sitting.width - box.width), 0)
+        y = max(min(box.y1 + sitting.chance.choice((-30, 30)), sitting.height - box.height), 0)
+        shifted.append(replace(box, x1=x, y1=y, x2=x + box.width, y2=y + box.height))
+    return shifted
+
+
+def _missed(boxes: list[Box], sitting: Sitting) -> list[Box]:
+    return [box for box in boxes if sitting.chance.random() < 0.4]
+
+
+def _first_of_unknown_class(boxes: list[Box], _sitting: Sitting) -> list[Box]:
+    return [replace(boxes[0], label="scratch"), *boxes[1:]]
+
+
+def _first_outside(boxes: list[Box], sitting: Sitting) -> list[Box]:
+    x = sitting.width - 1
+    return [replace(boxes[0], x1=x, x2=x + boxes[0].width + 5), *boxes[1:]]
+
+
+def _first_without_area(boxes: list[Box], _sitting: Sitting) -> list[Box]:
+    return [replace(boxes[0], x2=boxes[0].x1), *boxes[1:]]
+
+
+Mistake = Callable[[list[Box], Sitting], list[Box]]
+PLAUSIBLE: tuple[Mistake, ...] = (_swapped, _shifted, _missed)
+CAUGHT_BY_RULES: tuple[Mistake, ...] = (_first_of_unknown_class, _first_outside, _first_without_area)

@@ -1,0 +1,123 @@
+"""The report of a turned loop: its rounds as a table and as a picture, and three boards before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.sample import Box, Example
+from pipelines.evaluate import evaluate_version
+from pipelines.history import Round
+from pipelines.job import Job
+from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#4363d8", "#e6194b", "#f58231", "#911eb4", "#3cb44b", "#008080", "#9a6324", "#808000")
+PROMOTED, REJECTED, INK = "#2a9d5c", "#c8452f", "#222222"
+
+
+def draw_rounds(rounds: Sequence[Round], path: Path, metric: str = "ap") -> None:
+    """The metric of each round's candidate and of the model it was compared with; a step up is a promotion."""
+    figure, axes = _figure(8, 4.2)
+    numbers = [turn.number for turn in rounds]
+    compared = [turn.served.get(metric) for turn in rounds]
+    axes.plot(
+        [number for number, value in zip(numbers, compared, strict=True) if value is not None],
+        [value for value in compared if value is not None],
+        color="#888888",
+        linestyle="--",
+        marker="_",
+        markersize=14,
+        label="served at that time, on the same holdout",
+    )
+    for promoted, colour, marker in ((True, PROMOTED, "^"), (False, REJECTED, "v")):
+        chosen = [turn for turn in rounds if (turn.decision.verdict == "promoted") is promoted and turn.candidate]
+        axes.scatter(
+            [turn.number for turn in chosen],
+            [turn.candidate[metric] for turn in chosen],
+            color=colour,
+            marker=marker,
+            s=90,
+            zorder=3,
+            label=f"candidate, {'promoted' if promoted else 'rejected'}",
+        )
+        for turn in chosen:
+            axes.annotate(
+                f"{turn.decision.candidate}  {turn.candidate[metric]:.3f}",
+                (turn.number, turn.candidate[metric]),
+                xytext=(8, 6),
+                textcoords="offset points",
+                color=INK,
+            )
+    axes.set_xticks(numbers)
+    axes.set_xlim(-0.3, len(rounds) - 0.3)
+    axes.set_xlabel("round")
+    axes.set_ylabel(f"{metric.upper()} at IoU 0.33 on that round's holdout")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    figure.savefig(path, dpi=130, bbox_inches="tight")
+
+
+def draw_boards(workspace: Workspace, job: Job, first: str, last: str, path: Path, count: int = 3) -> None:
+    """The holdout boards on which `last` gained most over `first`: what each of them finds, beside the truth."""
+    dataset = workspace.registry.dataset(job.name, workspace.registry.datasets(job.name)[-1].version)
+    reports = [evaluate_version(workspace, job, version, dataset) for version in (first, last)]
+    gains = {
+        sample: _mistakes(reports[0].per_image[sample]) - _mistakes(reports[1].per_image[sample])
+        for sample in reports[1].per_image
+    }
+    chosen = sorted(gains, key=lambda sample: (-gains[sample], sample))[:count]
+    examples = [example for example in dataset.examples("holdout") if example.sample_id in chosen]
+    columns: list[tuple[str, list[tuple[Box, ...]]]] = [("labelled", [example.boxes for example in examples])]
+    for version, title in ((first, f"before: {first} finds"), (last, f"after: {last} finds")):
+        estimator = workspace.estimator(job.name, version)
+        found = [
+            tuple(box for box in boxes if (box.score or 0) >= estimator.threshold)
+            for boxes in estimator.predict(examples)
+        ]
+        columns.append((title, found))
+    figure, grid = _figure(4.2 * len(columns), 4.3 * len(examples), len(examples), len(columns))
+    for row, example in enumerate(examples):
+        for column, (title, boxes) in enumerate(columns):
+            axes = grid[row][column]
+            _draw_board(axes, example, boxes[row], job.classes)
+            axes.set_title(f"{title} ({len(boxes[row])})", fontsize=11, color=INK)
+            if column == 0:
+                axes.set_ylabel(example.domain, fontsize=11, color=INK)
+    figure.tight_layout()
+    figure.savefig(path, dpi=80)
+
+
+def _draw_board(axes: Axes, example: Example, boxes: Sequence[Box], classes: Sequence[str]) -> None:
+    from matplotlib.patches import Rectangle
+
+    axes.imshow(example.image, cmap="gray", vmin=-160, vmax=255)
+    for box in boxes:
+        colour = COLOURS[list(classes).index(box.label) % len(COLOURS)]
+        axes.add_patch(Rectangle((box.x1, box.y1), box.width, box.height, fill=False, edgecolor=colour, linewidth=2))
+        axes.text(
+            box.x1,
+            box.y1 - 4,
+            box.label if box.score is None else f"{box.label} {box.score:.2f}",
+            color="white",
+            fontsize=7,
+            bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2},
+        )
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _mistakes(counts: Any) -> int:
+    return sum(count.fp + count.fn for count in counts.values())
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot.subplots(rows, columns, figsize=(width, height), squeeze=rows * columns == 1)

@@ -1,0 +1,1 @@
+"""The detector "FPN": a compact feature pyramid that sees the board, or board and template together."""

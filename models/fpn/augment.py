@@ -1,0 +1,103 @@
+"""Training samples cut from boards: windows around defects, mosaics of four, flips, and templates a little off.
+
+Mosaic: Bochkovskiy et al., arXiv 2004.10934, here of windows centred near objects, image and template pasted alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.fpn.prepared import PreparedExamples
+
+MOSAIC_SHARE = 0.6
+NEAR_OBJECT_SHARE = 0.75
+TEMPLATE_REACH = 2
+
+
+@dataclass(frozen=True)
+class TrainingSample:
+    """Pixels uint8 [side, side, channels]; whole boxes [n, 4], their classes [n]; cut boxes, to be ignored [m, 4]."""
+
+    pixels: np.ndarray
+    boxes: np.ndarray
+    classes: np.ndarray
+    ignored: np.ndarray
+
+
+class Sampler:
+    """Draws training samples of `side` pixels; those of the `fresh` examples make up half of what is drawn, if any are.
+
+    `side` must be even and no longer than any image's shortest side.
+    """
+
+    def __init__(self, examples: PreparedExamples, side: int, fresh: frozenset[str] = frozenset()):
+        self.examples = examples
+        self.side = side
+        is_fresh = np.array([outline.sample_id in fresh for outline in examples.outlines], bool)
+        groups = [np.flatnonzero(is_fresh), np.flatnonzero(~is_fresh)]
+        self.groups = [group for group in groups if len(group)]
+
+    def draw(self, random: np.random.Generator) -> TrainingSample:
+        """One sample: a mosaic of four windows, or one window."""
+        if random.random() >= MOSAIC_SHARE:
+            return self._window(random, self.side, random.random() < NEAR_OBJECT_SHARE)
+        half = self.side // 2
+        tiles = [self._window(random, half, near_object=True) for _ in range(4)]
+        rows = [np.concatenate([tiles[row].pixels, tiles[row + 1].pixels], axis=1) for row in (0, 2)]
+        offsets = [np.array([x, y, x, y]) for y in (0, half) for x in (0, half)]
+        return TrainingSample(
+            np.concatenate(rows, axis=0),
+            np.concatenate([tile.boxes + offset for tile, offset in zip(tiles, offsets, strict=True)]),
+            np.concatenate([tile.classes for tile in tiles]),
+            np.concatenate([tile.ignored + offset for tile, offset in zip(tiles, offsets, strict=True)]),
+        )
+
+    def _window(self, random: np.random.Generator, side: int, near_object: bool) -> TrainingSample:
+        """A square window of one example, flipped and turned at random."""
+        index = int(random.choice(self.groups[random.integers(len(self.groups))]))
+        outline = self.examples.outlines[index]
+        space = np.array([outline.width - side, outline.height - side])
+        corner = random.integers(0, space + 1)
+        if near_object and len(outline.boxes):
+            box = outline.boxes[random.integers(len(outline.boxes))]
+            # Uniform among the windows that hold the whole box; about its centre if it is longer than the window.
+            slack = np.maximum(side - (box[2:] - box[:2]), 0) / 2
+            centre = (box[:2] + box[2:]) / 2 + random.uniform(-slack, slack)
+            corner = np.clip(np.round(centre - side / 2).astype(int), 0, space)
+        window = self._cut(random, self.examples.pixels(index), corner, side)
+        boxes = outline.boxes - np.tile(corner, 2)
+        whole = (boxes >= 0).all(axis=1) & (boxes <= side).all(axis=1)
+        clipped = np.clip(boxes, 0, side)
+        touched = ((clipped[:, 2:] - clipped[:, :2]) > 0).all(axis=1)
+        shown, ignored = boxes[whole], clipped[touched & ~whole]
+        window, (shown, ignored) = turn(window, [shown, ignored], int(random.integers(8)))
+        return TrainingSample(window, shown, outline.classes[whole], ignored)
+
+    @staticmethod
+    def _cut(random: np.random.Generator, pixels: np.ndarray, corner: np.ndarray, side: int) -> np.ndarray:
+        """The window at `corner` (x, y), its template up to two pixels off in half of the draws."""
+        x, y = corner
+        window = pixels[y : y + side, x : x + side]
+        if pixels.shape[-1] == 1 or random.random() < 0.5:
+            return window
+        height, width = pixels.shape[:2]
+        shift = random.integers(-TEMPLATE_REACH, TEMPLATE_REACH + 1, 2)
+        left, top = np.clip(corner + shift, 0, [width - side, height - side])
+        return np.stack([window[..., 0], pixels[top : top + side, left : left + side, 1]], axis=-1)
+
+
+def turn(pixels: np.ndarray, boxes: list[np.ndarray], symmetry: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """One of the square's eight symmetries: bit 0 mirrors left-right, bit 1 top-bottom, bit 2 across the diagonal."""
+    side = pixels.shape[0]
+    if symmetry & 1:
+        pixels = pixels[:, ::-1]
+        boxes = [np.stack([side - b[:, 2], b[:, 1], side - b[:, 0], b[:, 3]], axis=1) for b in boxes]
+    if symmetry & 2:
+        pixels = pixels[::-1]
+        boxes = [np.stack([b[:, 0], side - b[:, 3], b[:, 2], side - b[:, 1]], axis=1) for b in boxes]
+    if symmetry & 4:
+        pixels = pixels.transpose(1, 0, 2)
+        boxes = [b[:, [1, 0, 3, 2]] for b in boxes]
+    return pixels, boxes

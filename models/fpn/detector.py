@@ -1,0 +1,193 @@
+"""The estimator "FPN"."""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from data.sample import Box, Example
+from models.estimator import ClassFactory, ClassType, TrainingReport
+from models.fpn.network import MOST_LEVELS, build_network
+from models.fpn.predictor import Predictor
+from models.fpn.prepared import Input, PreparedExamples, pixels
+from models.fpn.training import Recipe, fit
+from models.metrics import EvaluationReport, evaluate
+from models.pooled import best_threshold, deeppcb
+
+WEIGHTS = "weights.npz"
+BATCH_SIZE = 4
+THRESHOLD_EXAMPLES = 48
+
+
+@ClassFactory.register(ClassType.GENERAL, alias="FPN")
+class FPN:
+    """A compact feature pyramid network that finds the boxes of `classes` in grey images.
+
+    Args:
+        classes: the labels, in the order of the network's outputs.
+        input: "image" to see the image alone, "pair" to see it with its defect-free template.
+        levels: how many prediction levels, of strides 8, 16 and 32; one suits objects of about 16 to 130 pixels.
+
+    Raises:
+        ValueError: with everything that is wrong with the parameters.
+    """
+
+    def __init__(self, classes: Sequence[str], input: Input = "pair", levels: int = 1):  # noqa: A002
+        problems = []
+        if not classes or len(set(classes)) != len(classes):
+            problems.append(f"classes is {list(classes)}; name at least one, and each once")
+        if input not in get_args(Input):
+            problems.append(f"input is {input!r}; it must be 'image' or 'pair'")
+        if not 1 <= levels <= MOST_LEVELS:
+            problems.append(f"levels is {levels}; it must be 1 to {MOST_LEVELS}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        self.classes = tuple(classes)
+        self.input: Input = input
+        self.levels = levels
+        self.parameters: dict[str, Any] = {"classes": list(classes), "input": input, "levels": levels}
+        self.threshold = 0.5
+        self._predictor: Predictor | None = None
+
+    def train(
+        self,
+        train_data: Sequence[Example],
+        valid_data: Sequence[Example] | None = None,
+        *,
+        checkpoint_dir: Path | None = None,
+        seed: int = 0,
+        fresh_ids: Iterable[str] = (),
+        **recipe: Any,
+    ) -> TrainingReport:
+        """Train on `train_data`, from the weights that are there, or from random ones if none are.
+
+        Args:
+            train_data: every example to learn from, new and old.
+            valid_data: examples by which the best weights and the threshold are chosen; without them the last
+                weights are kept and the threshold is chosen on examples of `train_data`.
+            checkpoint_dir: where the state is kept; the same call after a crash goes on from there.
+            seed: of the random weights and of everything drawn.
+            fresh_ids: sample ids of the new examples; they make up half of what is drawn.
+            recipe: fields of `Recipe`.
+
+        Raises:
+            TrainingRefused: the recipe or some examples cannot be used.
+            TrainingDiverged: the loss is no longer finite; the estimator is as it was before.
+        """
+        started = time.monotonic()
+        settings = Recipe(**recipe)
+        examples = PreparedExamples(train_data, self.classes, self.input)
+        predictor = self._new_predictor(seed)
+        if self._predictor is not None:
+            predictor.network.set_weights(self._predictor.network.get_weights())
+        outcome = fit(
+            predictor.network,
+            self.levels,
+            examples,
+            settings,
+            seed=seed,
+            fresh=frozenset(fresh_ids),
+            validate=(lambda: deeppcb(self._pairs(predictor, valid_data)).ap or 0.0) if valid_data else None,
+            checkpoint_dir=checkpoint_dir,
+        )
+        chosen_on = valid_data or [train_data[index] for index in _spread(len(train_data), THRESHOLD_EXAMPLES)]
+        self.threshold = best_threshold(self._pairs(predictor, chosen_on))
+        self._predictor = predictor
+        progress = outcome.progress
+        return TrainingReport(
+            steps=progress.step,
+            best_step=progress.best_step,
+            seconds=time.monotonic() - started,
+            loss=progress.loss,
+            threshold=self.threshold,
+            stopped_early=progress.stopped_early,
+            resumed_from=outcome.resumed_from,
+            validation=progress.validation,
+        )
+
+    def predict(self, examples: Iterable[Example], batch_size: int = BATCH_SIZE) -> list[tuple[Box, ...]]:
+        """The boxes found in each image, best first, with scores from 0.05; those from `threshold` count as found.
+
+        Raises:
+            RuntimeError: there are no weights yet.
+            ValueError: an image is not grey uint8, or has no template of its shape where one is needed.
+        """
+        return list(self._boxes(self._loaded(), examples, batch_size))
+
+    def evaluate(self, data: Iterable[Example], *, threshold: float | None = None) -> EvaluationReport:
+        """Judge the predictions for `data` at the model's threshold, or at another; errors as those of `predict`."""
+        truth, domains = {}, {}
+
+        def noted() -> Iterator[Example]:
+            for example in data:
+                truth[example.sample_id], domains[example.sample_id] = example.boxes, example.domain
+                yield example
+
+        found = self.predict(noted())
+        predicted = dict(zip(truth, found, strict=True))
+        return evaluate(truth, predicted, domains, self.classes, self.threshold if threshold is None else threshold)
+
+    def save(self, folder: Path) -> None:
+        """Write the weights and the threshold to `folder`/weights.npz.
+
+        Raises:
+            RuntimeError: there are no weights yet.
+        """
+        weights = {f"{index:03d}": weight for index, weight in enumerate(self._loaded().network.get_weights())}
+        np.savez(folder / WEIGHTS, allow_pickle=False, threshold=np.array(self.threshold), **weights)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file is not there, or its weights are not those of this network.
+        """
+        predictor = self._new_predictor(seed=0)
+        path = folder / WEIGHTS
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                threshold = float(arrays["threshold"])
+                weights = [arrays[name] for name in sorted(arrays.files) if name != "threshold"]
+            predictor.network.set_weights(weights)
+        except (OSError, EOFError, zipfile.BadZipFile, KeyError, ValueError) as error:
+            raise ValueError(f"{path} does not hold the weights of this FPN: {error}") from error
+        self._predictor, self.threshold = predictor, threshold
+
+    def _new_predictor(self, seed: int) -> Predictor:
+        channels = 2 if self.input == "pair" else 1
+        network = build_network(channels, len(self.classes), self.levels, seed)
+        return Predictor(network, self.classes, self.levels)
+
+    def _loaded(self) -> Predictor:
+        if self._predictor is None:
+            raise RuntimeError("this FPN has no weights yet; train it or load a saved model first")
+        return self._predictor
+
+    def _boxes(
+        self, predictor: Predictor, examples: Iterable[Example], batch_size: int = BATCH_SIZE
+    ) -> Iterator[tuple[Box, ...]]:
+        waiting = iter(examples)
+        while batch := [pixels(example, self.input) for example in islice(waiting, batch_size)]:
+            yield from predictor.predict(batch)
+
+    def _pairs(self, predictor: Predictor, data: Sequence[Example]) -> list[tuple[tuple[Box, ...], tuple[Box, ...]]]:
+        truth = []
+
+        def noted() -> Iterator[Example]:
+            for example in data:
+                truth.append(example.boxes)
+                yield example
+
+        found = list(self._boxes(predictor, noted()))
+        return list(zip(truth, found, strict=True))
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most `most` indices below `count`, evenly spread."""
+    return sorted({int(index) for index in np.linspace(0, count - 1, min(most, count))})

@@ -1,0 +1,103 @@
+"""Examples made ready for the network: template registered, channels stacked, boxes as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from data.sample import Example
+from models.boxes import corners
+from models.estimator import TrainingRefused
+from models.fpn.registration import register
+
+Input = Literal["image", "pair"]
+MOST_CACHED_BYTES = 4 << 30
+
+
+def pixels(example: Example, input_kind: Input) -> np.ndarray:
+    """The channels of one example, uint8 [height, width, 1 or 2]: the image and, for a pair, its registered template.
+
+    Raises:
+        ValueError: the image is not grey uint8, or a template is needed and missing or of another shape.
+    """
+    if problem := _problem(example, input_kind):
+        raise ValueError(problem)
+    if input_kind == "image" or example.template is None:
+        return example.image[..., None]
+    return np.stack([example.image, register(example.image, example.template)], axis=-1)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What is kept of an example while its pixels may be forgotten: its boxes [n, 4] and their class indices [n]."""
+
+    sample_id: str
+    height: int
+    width: int
+    boxes: np.ndarray
+    classes: np.ndarray
+
+
+class PreparedExamples:
+    """Training examples with their outlines at hand and as many of their pixels as fit into the cache.
+
+    Raises:
+        TrainingRefused: with every example that cannot be learnt from.
+    """
+
+    def __init__(self, examples: Sequence[Example], labels: Sequence[str], input_kind: Input):
+        indices = {label: index for index, label in enumerate(labels)}
+        self.outlines: list[Outline] = []
+        first = pixels(examples[0], input_kind).nbytes if len(examples) and not _problem(examples[0], input_kind) else 1
+        self.pixels = lru_cache(max(64, MOST_CACHED_BYTES // first))(lambda index: pixels(examples[index], input_kind))
+
+        def outline(index: int) -> Outline | list[str]:
+            example = examples[index]
+            problem = _problem(example, input_kind)
+            unknown = sorted({box.label for box in example.boxes} - set(labels))
+            if problem or unknown:
+                strange = [f"{example.sample_id}: the class {label!r} is not among the model's" for label in unknown]
+                return [problem, *strange] if problem else strange
+            self.pixels(index)
+            height, width = example.image.shape
+            classes = np.array([indices[box.label] for box in example.boxes], np.int32)
+            return Outline(example.sample_id, height, width, corners(example.boxes), classes)
+
+        problems = [] if len(examples) else ["there is not one example to learn from"]
+        with ThreadPoolExecutor(2) as threads:
+            for result in threads.map(outline, range(len(examples))):
+                if isinstance(result, Outline):
+                    self.outlines.append(result)
+                else:
+                    problems.extend(result)
+        if problems:
+            raise TrainingRefused(problems)
+
+    def __len__(self) -> int:
+        return len(self.outlines)
+
+    @property
+    def shortest_side(self) -> int:
+        """The shortest side of any image, in pixels."""
+        return min(min(outline.height, outline.width) for outline in self.outlines)
+
+
+def _problem(example: Example, input_kind: Input) -> str | None:
+    image, template = example.image, example.template
+    if image.ndim != 2 or image.dtype != np.uint8:
+        return f"{example.sample_id}: the image is {image.dtype} {list(image.shape)}; it must be grey uint8 [h, w]"
+    if input_kind == "image":
+        return None
+    if template is None:
+        return f"{example.sample_id}: it has no template; a model with input 'pair' needs one, or choose input 'image'"
+    if template.shape != image.shape or template.dtype != np.uint8:
+        return (
+            f"{example.sample_id}: the template is {template.dtype} {list(template.shape)}, "
+            f"the image {image.dtype} {list(image.shape)}; they must be the same"
+        )
+    return None

@@ -1,0 +1,95 @@
+"""Check: ledger, store, registry, Label Studio and pointer agree; whatever does not is said in words."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+from data.store import ObjectMissing
+from pipelines import label
+from pipelines.deploy import pointer, pointer_key
+from pipelines.job import Job
+from pipelines.workspace import Workspace, sample_key
+
+
+def check(workspace: Workspace, job: Job) -> list[str]:
+    """Everything that is missing, doubled, damaged or orphaned; empty where all agree.
+
+    Walks from every promotion to its model, its dataset version, its annotations and its parent, and reads every byte
+    that they name.
+    """
+    return [
+        *workspace.registry.check(job.name),
+        *_datasets(workspace, job),
+        *_samples(workspace, job),
+        *_decisions(workspace, job),
+        *_pointer(workspace, job),
+        *label.check(workspace, job),
+    ]
+
+
+def _datasets(workspace: Workspace, job: Job) -> Iterator[str]:
+    """The newest dataset version has exactly the labels that trainings used, as the ledger knows them."""
+    versions = workspace.registry.datasets(job.name)
+    if not versions:
+        return
+    newest = workspace.registry.dataset(job.name, versions[-1].version)
+    rows = {row.sample.id: row for row in newest.rows()}
+    for sample_id, row in rows.items():
+        known = workspace.ledger.sample(job.name, sample_id)
+        if known is None:
+            yield f"sample {sample_id} is in dataset {newest.version} but not in the ledger"
+        elif known.split != row.sample.split:
+            yield f"sample {sample_id} is {row.sample.split} in {newest.version} but {known.split} in the ledger"
+    finished = [training for training in workspace.ledger.trainings(job.name) if training.state == "finished"]
+    for training in finished:
+        for sample, annotation in workspace.ledger.claimed(job.name, training.run_id):
+            current = workspace.ledger.annotation(job.name, sample.id)
+            if sample.id not in rows and current is not None and current.id == annotation.id:
+                yield f"sample {sample.id} was used by training {training.id} but is not in dataset {newest.version}"
+
+
+def _samples(workspace: Workspace, job: Job) -> Iterator[str]:
+    """The bytes of every sample and template are there and are what their name says."""
+    for sample in workspace.ledger.samples(job.name):
+        for name in filter(None, (sample.id, sample.template_id)):
+            try:
+                content = workspace.sample_bytes(name)
+            except ObjectMissing:
+                yield f"the bytes of sample {name} are missing from the store ({sample_key(name)})"
+                continue
+            if hashlib.sha256(content).hexdigest() != name:
+                yield f"the bytes of sample {name} in the store are not the ones of that hash ({sample_key(name)})"
+
+
+def _decisions(workspace: Workspace, job: Job) -> Iterator[str]:
+    """Every promotion has one decision, and no candidate was trained twice from the same data."""
+    promotions = workspace.registry.promotions(job.name)
+    promoted = Counter(
+        (decision.run_id, decision.candidate)
+        for decision in workspace.ledger.decisions(job.name)
+        if decision.verdict == "promoted"
+    )
+    for promotion in promotions:
+        if promoted[(promotion.decision["run_id"], promotion.version)] != 1:
+            yield f"promotion {promotion.number} ({promotion.version}) has no decision in the ledger"
+    if sum(promoted.values()) > len(promotions):
+        yield f"the ledger knows {sum(promoted.values())} promotions, the registry {len(promotions)}"
+    keys = Counter(model.metadata["run_key"] for model in workspace.registry.models(job.name))
+    yield from (
+        f"{count} model versions were trained from the same data ({key})" for key, count in keys.items() if count > 1
+    )
+
+
+def _pointer(workspace: Workspace, job: Job) -> Iterator[str]:
+    """The pointer says what the newest promotion says."""
+    newest = workspace.served(job.name)
+    try:
+        found = json.loads(workspace.store.get(pointer_key(job.name)))
+    except ObjectMissing:
+        found = None
+    wanted = pointer(newest, workspace.registry.model(job.name, newest.version)) if newest else None
+    if found != wanted:
+        yield f"the pointer {pointer_key(job.name)} says {found}, the registry says {wanted}; deploy again"

@@ -1,0 +1,239 @@
+"""The command line: `ratchet`, the same steps as Airflow's tasks, by hand."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from getpass import getuser
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    help="Continual learning for vision models, on Airflow. It only turns one way.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console()
+
+JobName = Annotated[str, typer.Argument(help="The job's name.", show_default=False)]
+Reason = Annotated[str, typer.Option(help="Kept with the decision, with your name.")]
+Dataset = Annotated[str | None, typer.Option("--dataset", help="A dataset version such as v3; by default the newest.")]
+Model = Annotated[str | None, typer.Option("--version", help="A model version such as v3; by default the newest.")]
+
+
+@app.command()
+def jobs() -> None:
+    """List the jobs and what serves of each."""
+    from pipelines.workspace import Workspace
+
+    workspace = Workspace.open()
+    table = Table("job", "serves", "since", "description")
+    for path in sorted(workspace.settings.jobs.glob("*.yaml")):
+        job = workspace.job(path.stem)
+        served = workspace.served(job.name)
+        table.add_row(
+            job.name, served.version if served else "nothing", str(served.at) if served else "", job.description
+        )
+    console.print(table)
+
+
+@app.command()
+def status(job: JobName, check: Annotated[bool, typer.Option("--check", help="Verify everything.")] = False) -> None:
+    """Show what serves, how far it is to the next training, and how many samples are where."""
+    from pipelines import check as checking
+    from pipelines import steps
+
+    workspace = steps.deployment()
+    specification = workspace.job(job)
+    served = workspace.served(job)
+    console.print(f"[bold]{job}[/]  {specification.description}")
+    console.print(
+        f"serves    {f'{served.version} since {served.at} (promotion {served.number})' if served else 'nothing yet'}"
+    )
+    console.print(f"training  {steps.check_gate('train', job, run_id='').sentence}")
+    counts = workspace.ledger.counts(job)
+    console.print(
+        f"samples   {', '.join(f'{number} {state}' for state, number in counts.items() if number) or 'none yet'}"
+    )
+    if check:
+        problems = checking.check(workspace, specification)
+        if problems:
+            console.print(f"[red]{len(problems)} problem(s)[/]")
+            for problem in problems:
+                console.print(f"  - {problem}", soft_wrap=True)
+            raise typer.Exit(1)
+        console.print("checked   ledger, store, registry, pointer and Label Studio agree; every hash is right")
+
+
+@app.command()
+def history(job: JobName) -> None:
+    """Show every decision: who was compared with whom on what, the verdict and why, and who served from then on."""
+    from pipelines.history import rounds
+    from pipelines.workspace import Workspace
+
+    workspace = Workspace.open()
+    console.print(rounds_table(rounds(workspace, workspace.job(job))))
+
+
+def rounds_table(found: list[Any]) -> Table:
+    """The rounds of a job as a table for a terminal."""
+    table = Table(
+        "round", "seen", "labelled", "dataset", "candidate", "AP", "served", "AP", "delta", "verdict", "why", "serves"
+    )
+    for turn in found:
+        decision = turn.decision
+        table.add_row(
+            str(turn.number),
+            str(turn.seen),
+            f"{turn.labelled}" + (f" (+{turn.quarantined} quarantined)" if turn.quarantined else ""),
+            decision.dataset_version or "",
+            decision.candidate or "",
+            _score(turn.candidate.get("ap")),
+            decision.served or "nothing",
+            _score(turn.served.get("ap")),
+            _score(turn.deltas.get("ap"), signed=True),
+            f"[green]{decision.verdict}[/]" if decision.verdict == "promoted" else f"[red]{decision.verdict}[/]",
+            "; ".join(decision.reasons),
+            turn.serving or "nothing",
+        )
+    return table
+
+
+@app.command("import")
+def import_(
+    job: JobName,
+    path: Annotated[Path, typer.Argument(help="A data set of labelled images.", exists=True)],
+    form: Annotated[str, typer.Option("--format", help="deeppcb, coco, voc, yolo, folder or index.")],
+) -> None:
+    """Take in images that are labelled already."""
+    from data.formats import FORMATS
+    from pipelines.importing import import_labelled
+    from pipelines.workspace import Workspace
+
+    if form not in FORMATS:
+        raise typer.BadParameter(f"{form!r} is none of {', '.join(FORMATS)}", param_hint="--format")
+    workspace = Workspace.open()
+    imported = import_labelled(
+        workspace, workspace.job(job), FORMATS[form].read(path), annotator=f"import by {getuser()}"
+    )
+    console.print(f"{imported.labelled} labelled images are in")
+    for problem in [*imported.refused, *imported.quarantined]:
+        console.print(f"  - {problem}", soft_wrap=True)
+    if imported.refused or imported.quarantined:
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    job: JobName,
+    dataset: Dataset = None,
+    parent: Annotated[
+        str | None, typer.Option(help="The model version to start from; by default the served one.")
+    ] = None,
+    reason: Reason = "",
+) -> None:
+    """Train a candidate now, whatever the gate says."""
+    params = {"dataset_version": dataset, "parent": parent, "reason": reason}
+    _run(job, params, "curate", "train")
+
+
+@app.command()
+def evaluate(job: JobName, version: Model = None, dataset: Dataset = None) -> None:
+    """Compare a model version with the served one on the holdout."""
+    result = _run(job, {"model_version": version, "dataset_version": dataset}, "evaluate")
+    table = Table("metric", "candidate", "served", "delta")
+    for name, value in result["candidate"].items():
+        table.add_row(
+            name, _score(value), _score((result["served"] or {}).get(name)), _score(result["delta"].get(name), True)
+        )
+    console.print(table)
+
+
+@app.command()
+def promote(
+    job: JobName,
+    version: Model = None,
+    dataset: Dataset = None,
+    force: Annotated[bool, typer.Option(help="Promote even where the job's rule says no; needs a reason.")] = False,
+    reason: Reason = "",
+) -> None:
+    """Let a model version serve, if the job's rule says so."""
+    if force and not reason:
+        raise typer.BadParameter("a promotion against the rule needs a reason", param_hint="--reason")
+    params = {
+        "model_version": version,
+        "dataset_version": dataset,
+        "bypass": ["promote"] if force else [],
+        "reason": reason,
+    }
+    _run(job, params, "evaluate", "promote", "deploy")
+
+
+@app.command()
+def rollback(job: JobName, version: Annotated[str, typer.Argument(help="Such as v3.")], reason: Reason = "") -> None:
+    """Let an earlier version serve again."""
+    _run(job, {"version": version, "reason": reason}, "rollback", "deploy")
+
+
+@app.command()
+def predict(
+    job: JobName,
+    images: Annotated[Path, typer.Option(help="A folder of images.", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    form: Annotated[str, typer.Option("--format", help="coco or deeppcb.")] = "coco",
+    version: Annotated[str | None, typer.Option(help="A model version; by default the one that serves.")] = None,
+) -> None:
+    """Predict a folder of images with a stored model version; no server need run."""
+    from pipelines.predict import predict as predict_folder
+    from pipelines.workspace import Workspace
+
+    if form not in ("coco", "deeppcb"):
+        raise typer.BadParameter(f"{form!r} is none of coco, deeppcb", param_hint="--format")
+    workspace = Workspace.open()
+    specification = workspace.job(job)
+    served = workspace.served(job)
+    chosen = version or (served.version if served else None)
+    if chosen is None:
+        raise typer.BadParameter(f"nothing serves for {job} yet; name a version", param_hint="--version")
+    count = predict_folder(workspace.estimator(job, chosen), specification, images, out, form)  # type: ignore[arg-type]
+    console.print(f"{count} images predicted with {chosen}: {out}")
+
+
+def _run(job: str, params: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Run steps one after the other as one run of this person; returns what the last one says."""
+    from pipelines import steps
+
+    run_id = f"cli__{datetime.now(UTC).isoformat()}"
+    result: dict[str, Any] = {}
+    for name in names:
+        result = steps.run(name, job, run_id, {**params, "actor": getuser()})
+        console.print(f"{name}: {_shown(result)}", soft_wrap=True)
+    return result
+
+
+def _shown(result: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in result.items() if not isinstance(value, dict)) or "done"
+
+
+def _score(value: float | None, signed: bool = False) -> str:
+    return "" if value is None else f"{value:+.3f}" if signed else f"{value:.3f}"
+
+
+def main() -> None:
+    """Run the command line; a refusal is one clear message and exit status 1."""
+    refusals: tuple[type[Exception], ...] = (ValueError, LookupError, RuntimeError)
+    _guarded(app, refusals)
+
+
+def _guarded(run: Callable[[], Any], refusals: tuple[type[Exception], ...]) -> None:
+    try:
+        run()
+    except refusals as refusal:
+        Console(stderr=True).print(f"[red]ratchet:[/] {refusal}", soft_wrap=True, highlight=False)
+        sys.exit(1)

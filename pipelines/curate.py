@@ -1,0 +1,49 @@
+"""Curate: claim the labels a training will use, check them, and write the dataset version it will learn from."""
+
+from __future__ import annotations
+
+import logging
+
+from data.checks import CheckReport, check_labels
+
+from data.registry import DatasetVersion
+from pipelines.job import Job
+from pipelines.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+
+class DataRefused(RuntimeError):
+    """New labels that must not be learnt from; the message names every failed check."""
+
+    def __init__(self, report: CheckReport):
+        self.report = report
+        listed = "\n".join(f"  - {failure}" for failure in report.failures)
+        super().__init__(
+            f"the new labels fail {len(report.failures)} check(s), so no dataset version was written:\n{listed}\n"
+            "Mend them in Label Studio and synchronise again; they stay pending until then."
+        )
+
+
+def curate(workspace: Workspace, job: Job, run_id: str) -> DatasetVersion:
+    """Claim what is pending for this run and publish the dataset version that has it; the same run gets the same one.
+
+    Raises:
+        TrainingActive: another run is training now.
+        DataRefused: a check failed; the claim is given back and nothing is written.
+    """
+    ledger = workspace.ledger
+    training = ledger.claim_training(job.name, run_id)
+    if training.dataset_version is not None:
+        return workspace.registry.dataset_version(job.name, training.dataset_version)
+    added, removed = ledger.unversioned(job.name, run_id)
+    report = check_labels(added, job.classes)
+    if not report.success:
+        ledger.fail_training(job.name, run_id)
+        raise DataRefused(report)
+    version = workspace.registry.publish_dataset(
+        job.name, added, removed, read_bytes=workspace.sample_bytes, checks=report.statistics
+    )
+    ledger.record_dataset(job.name, run_id, version.version, added, removed)
+    logger.info("dataset %s: %d to train, %d held out", version.version, version.train_count, version.holdout_count)
+    return version

@@ -1,0 +1,85 @@
+"""Evaluate: candidate and served model on the same holdout, each result stored once and for ever."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from data.dataset import Dataset
+from data.store import ObjectMissing
+from models.metrics import EvaluationReport
+from pipelines.job import Job
+from pipelines.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A candidate and the served model, evaluated on the holdout of one dataset version."""
+
+    candidate_version: str
+    served_version: str | None
+    dataset_version: str
+    candidate: EvaluationReport
+    served: EvaluationReport | None
+
+    def deltas(self) -> dict[str, float]:
+        """Candidate minus served, for every scalar metric both have."""
+        if self.served is None:
+            return {}
+        return {
+            name: value - before
+            for name, value in self.candidate.metrics.items()
+            if value is not None and (before := self.served.metrics.get(name)) is not None
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The scalar metrics of both, their differences, and where the whole reports lie."""
+        return {
+            "candidate": self.candidate.metrics,
+            "served": self.served.metrics if self.served else None,
+            "delta": self.deltas(),
+        }
+
+
+def evaluate(workspace: Workspace, job: Job, candidate: str, dataset_version: str) -> Comparison:
+    """Compare a stored model version with the served one on the holdout of a dataset version."""
+    served = workspace.served(job.name)
+    dataset = workspace.registry.dataset(job.name, dataset_version)
+    comparison = Comparison(
+        candidate_version=candidate,
+        served_version=served.version if served else None,
+        dataset_version=dataset_version,
+        candidate=evaluate_version(workspace, job, candidate, dataset),
+        served=evaluate_version(workspace, job, served.version, dataset) if served else None,
+    )
+    logger.info("%s against %s on %s: %s", candidate, comparison.served_version, dataset_version, comparison.summary())
+    return comparison
+
+
+def evaluate_version(workspace: Workspace, job: Job, version: str, dataset: Dataset) -> EvaluationReport:
+    """One model version on one holdout; computed once, read from the store ever after."""
+    key = evaluation_key(job.name, version, dataset.version)
+    try:
+        return EvaluationReport.from_json(json.loads(workspace.store.get(key)))
+    except ObjectMissing:
+        pass
+    report = workspace.estimator(job.name, version).evaluate(dataset.examples("holdout"))
+    workspace.store.put_new(key, json.dumps(report.to_json()).encode(), "application/json")
+    return EvaluationReport.from_json(json.loads(workspace.store.get(key)))
+
+
+def measured(report: EvaluationReport) -> dict[str, float | None]:
+    """Every metric of a report by the name that conditions give it: `ap`, and `ap[open]` for one class."""
+    of_classes = {
+        f"{metric}[{label}]": value for metric, values in report.per_class.items() for label, value in values.items()
+    }
+    return {**report.metrics, **of_classes}
+
+
+def evaluation_key(job: str, version: str, dataset_version: str) -> str:
+    """Where the evaluation of a model version on a dataset version lies in the store."""
+    return f"evaluations/{job}/{version}-on-{dataset_version}.json"

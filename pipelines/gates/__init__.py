@@ -1,0 +1,1 @@
+"""What decides when a step may happen, from facts alone: no clock, no file and no server is read here."""

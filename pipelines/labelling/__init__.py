@@ -1,0 +1,1 @@
+"""Label Studio as the place where people label: a job's project there, and boxes as its regions."""

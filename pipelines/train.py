@@ -1,0 +1,125 @@
+"""Train: a candidate from the served model and a dataset version, stored as a model version of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from data.registry import ModelVersion
+from models.estimator import Estimator, create
+from models.version import load_model, save_model
+from pipelines.job import Job
+from pipelines.settings import ROOT
+from pipelines.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 15
+
+
+def train(
+    workspace: Workspace,
+    job: Job,
+    run_id: str,
+    *,
+    dataset_version: str,
+    parent: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> ModelVersion:
+    """Train on a dataset version from `parent` (by default the served model) and store the candidate.
+
+    The same data, parent, recipe and seed give the model version that was trained from them, without training again.
+    A training that was killed goes on from its last checkpoint.
+    """
+    served = workspace.served(job.name)
+    parent = parent or (served.version if served else None)
+    dataset = workspace.registry.dataset(job.name, dataset_version)
+    recipe = {**job.train_spec.parameters, **(parameters or {})}
+    seed = int(recipe.pop("seed", job.train_spec.seed))
+    origin = {
+        "dataset_version": dataset.version,
+        "dataset_hash": dataset.hash,
+        "parent": parent,
+        "initial_model": None if parent else job.initial_model,
+        "estimator": job.estimator.model_dump(mode="json"),
+        "classes": job.classes,
+        "recipe": recipe,
+        "seed": seed,
+    }
+    run_key = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
+    stored = next(
+        (model for model in workspace.registry.models(job.name) if model.metadata["run_key"] == run_key), None
+    )
+    if stored is None:
+        work = workspace.settings.home / "work" / run_key[:16]
+        work.mkdir(parents=True, exist_ok=True)
+        with _alive(workspace, job.name, run_id):
+            estimator = _start(workspace, job, parent)
+            fresh = dataset.changed_since(_taught(workspace, job, parent)) if parent else frozenset()
+            report = estimator.train(
+                dataset.examples("train"), checkpoint_dir=work, seed=seed, fresh_ids=fresh, **recipe
+            )
+            with tempfile.TemporaryDirectory() as folder:
+                save_model(estimator, Path(folder))
+                metadata = {
+                    **origin,
+                    "run_key": run_key,
+                    "run_id": run_id,
+                    "spec_hash": job.hash,
+                    "code_version": code_version(),
+                    "training": asdict(report),
+                }
+                stored = workspace.registry.publish_model(job.name, Path(folder), metadata)
+        shutil.rmtree(work)
+    workspace.ledger.finish_training(job.name, run_id, dataset_version=dataset.version, candidate=stored.version)
+    return stored
+
+
+def code_version() -> str:
+    """The commit of the project's own code, or `unknown` outside a git checkout."""
+    result = subprocess.run(
+        ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return result.stdout.strip() or "unknown"
+
+
+def _taught(workspace: Workspace, job: Job, version: str) -> str | None:
+    """The dataset version that a model version has learnt from."""
+    taught: str | None = workspace.registry.model(job.name, version).metadata["dataset_version"]
+    return taught
+
+
+def _start(workspace: Workspace, job: Job, parent: str | None) -> Estimator:
+    if parent is not None:
+        return workspace.estimator(job.name, parent)
+    if job.initial_model is not None:
+        return load_model(ROOT / job.initial_model)
+    return create(job.estimator.name, classes=job.classes, **job.estimator.parameters)
+
+
+@contextmanager
+def _alive(workspace: Workspace, job: str, run_id: str) -> Iterator[None]:
+    """Say while the body runs that its training is alive, so that nobody else claims its samples."""
+    stopped = threading.Event()
+
+    def beat() -> None:
+        while not stopped.wait(HEARTBEAT_SECONDS):
+            workspace.ledger.heartbeat(job, run_id)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,0 +1,105 @@
+"""A deployment, opened: its object store, its ledger, its registry and its jobs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from data.ledger import Ledger
+from data.registry import Promotion, Registry
+from data.store import ObjectStore
+from models.estimator import Estimator
+from models.version import load_model
+from pipelines.job import Job, JobRefused, load_job
+from pipelines.settings import Settings
+
+
+class UnknownJob(KeyError):
+    """There is no job of that name."""
+
+    def __init__(self, name: str, known: Sequence[str]):
+        super().__init__(name)
+        self.name = name
+        self.known = known
+
+    def __str__(self) -> str:
+        return f"there is no job {self.name!r}; the jobs are {', '.join(self.known) or 'none: add a file to dags/jobs'}"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Everything a step works with; each part is opened when it is first used."""
+
+    settings: Settings
+
+    @classmethod
+    def open(cls, settings: Settings | None = None) -> Workspace:
+        """The deployment of `settings`, by default the one this process is configured for."""
+        return cls(settings or Settings.load())
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        return ObjectStore(
+            self.settings.store_endpoint,
+            self.settings.store_access_key,
+            self.settings.store_secret_key,
+            self.settings.store_bucket,
+            secure=self.settings.store_secure,
+        )
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        ledger = Ledger(self.settings.ledger_url)
+        ledger.upgrade()
+        return ledger
+
+    @cached_property
+    def registry(self) -> Registry:
+        return Registry(self.settings.registry_url, self.settings.home / "registry", self.store)
+
+    def job(self, name: str) -> Job:
+        """The job of that name.
+
+        Raises:
+            UnknownJob: no file of the jobs folder has that name.
+            JobRefused: its file cannot be used.
+        """
+        path = self.settings.jobs / f"{name}.yaml"
+        if not path.exists():
+            raise UnknownJob(name, sorted(file.stem for file in self.settings.jobs.glob("*.yaml")))
+        job = load_job(path)
+        if job.name != name:
+            raise JobRefused(path, [f"name is {job.name!r}; a job's file is called after it, {job.name}.yaml"])
+        return job
+
+    def served(self, job: str) -> Promotion | None:
+        """The newest promotion of the job: what serves, or is about to."""
+        promotions = self.registry.promotions(job)
+        return promotions[-1] if promotions else None
+
+    def sample_bytes(self, sample_id: str) -> bytes:
+        """The bytes of a sample or of a template, by their hash."""
+        return self.store.get(sample_key(sample_id))
+
+    def model_folder(self, job: str, version: str) -> Path:
+        """The folder of a stored model version, fetched once."""
+        folder = self.settings.home / "models" / job / version
+        if not folder.exists():
+            fetched = folder.with_name(f".{version}.fetching")
+            shutil.rmtree(fetched, ignore_errors=True)
+            fetched.mkdir(parents=True)
+            self.registry.fetch_model(job, version, fetched)
+            fetched.replace(folder)
+        return folder
+
+    def estimator(self, job: str, version: str) -> Estimator:
+        """The estimator of a stored model version, ready to predict."""
+        return load_model(self.model_folder(job, version))
+
+
+def sample_key(sample_id: str) -> str:
+    """Where the bytes of a sample or of a template lie in the store."""
+    return f"samples/{sample_id[:2]}/{sample_id}"

@@ -1,0 +1,198 @@
+"""Migrations, several processes at once, kills, and the cost of a step in a large ledger."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from data.ledger import Ledger, LedgerRefused
+from data.ledger.tables import metadata, samples, tallies
+from data.sample import Annotation, Box, Sample
+
+ROOT = Path(__file__).resolve().parents[3]
+
+UPGRADE = """
+import sys
+from data.ledger import Ledger
+Ledger(sys.argv[1]).upgrade()
+"""
+
+CLAIM = """
+import sys
+from data.ledger import Ledger, TrainingActive
+url, job, run_id = sys.argv[1:]
+try:
+    print(Ledger(url).claim_training(job, run_id).samples)
+except TrainingActive as error:
+    print(error.other.run_id)
+"""
+
+WORK = """
+import sys
+from data.ledger import Ledger
+from data.sample import Annotation, Box, Sample
+url, job = sys.argv[1:]
+ledger = Ledger(url)
+print("working", flush=True)
+for number in range(100_000):
+    name = f"{number:08d}"
+    ledger.add_sample(job, Sample(name, 640, 480, "line", name, "holdout" if number % 3 == 0 else "train"), number)
+    ledger.record_annotation(job, Annotation(name, (Box(1, 2, 30, 40, "open"),), "ann", "2026-01-01T00:00:00Z"))
+    if number % 4 == 0:
+        ledger.withdraw_annotation(job, name, "")
+"""
+
+
+def start(code: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def url_of(ledger: Ledger) -> str:
+    return ledger.url.render_as_string(hide_password=False)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/ledger"])
+def test_a_database_that_cannot_be_a_ledger_is_refused(url: str) -> None:
+    with pytest.raises(LedgerRefused, match="use sqlite:///"):
+        Ledger(url)
+
+
+def test_the_revisions_make_the_tables_that_the_code_knows(empty_url: str) -> None:
+    ledger = Ledger(empty_url)
+    ledger.upgrade()
+    ledger.upgrade()
+    with ledger._reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    ledger.close()
+
+
+def test_a_ledger_of_a_newer_ratchet_is_refused(empty_url: str) -> None:
+    ledger = Ledger(empty_url)
+    ledger.upgrade()
+    with ledger._writing("job") as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(LedgerRefused, match="run the Ratchet that wrote it"):
+        ledger.upgrade()
+    ledger.close()
+
+
+@pytest.mark.slow
+def test_processes_upgrade_an_empty_ledger_together(empty_url: str) -> None:
+    processes = [start(UPGRADE, empty_url) for _ in range(5)]
+    for process in processes:
+        assert process.communicate()[1] == ""
+        assert process.returncode == 0
+    ledger = Ledger(empty_url)
+    assert ledger.counts("job") == {}
+    ledger.close()
+
+
+@pytest.mark.slow
+def test_of_processes_that_claim_together_one_trains(ledger: Ledger, job: str) -> None:
+    for name in "abc":
+        ledger.add_sample(job, Sample(name, 640, 480, "line", name, "train"), ord(name))
+        ledger.record_annotation(job, Annotation(name, (Box(1, 2, 30, 40, "open"),), "ann", "2026-01-01T00:00:00Z"))
+    processes = {f"run_{number}": start(CLAIM, url_of(ledger), job, f"run_{number}") for number in range(4)}
+    answers = {run_id: process.communicate()[0].strip() for run_id, process in processes.items()}
+    winners = [run_id for run_id, answer in answers.items() if answer == "3"]
+    assert len(winners) == 1
+    assert set(answers.values()) == {"3", winners[0]}
+
+
+@pytest.mark.slow
+def test_a_process_killed_anywhere_leaves_counts_that_agree(ledger: Ledger, job: str) -> None:
+    for seed in range(5):
+        process = start(WORK, url_of(ledger), job)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
+        time.sleep(random.Random(seed).uniform(0.1, 0.4))
+        process.kill()
+        process.communicate()
+        found = {state: len(list(ledger.samples(job, state))) for state in ("arrived", "labelled")}
+        assert ledger.counts(job) == {state: count for state, count in found.items() if count}
+        assert sum(ledger.stratum_counts(job, "line")) == sum(found.values())
+        boxes = Counter(sample.split for sample, _ in ledger.labelled(job))
+        assert ledger.support(job, "holdout").get("open", 0) == boxes["holdout"]
+        assert ledger.pending(job) == ledger.support(job, "train").get("open", 0) == boxes["train"]
+        # The next process begins again from the first sample, and all that is done already changes nothing.
+
+
+def used_samples(ledger: Ledger, job: str, count: int) -> None:
+    """Enter many samples that finished trainings have used, past the methods that would take minutes for them."""
+    ledger.add_sample(job, Sample("first", 640, 480, "line", "first", "train"), 1)
+    spread = random.Random(0)
+    with ledger._writing(job) as connection:
+        first = connection.execute(sa.select(samples).where(samples.c.job == job)).one()._asdict()
+        rows = [
+            {
+                **first,
+                "id": f"{number:064x}",
+                "arrived": number + 10,
+                "state": "labelled",
+                "difference_hash": spread.getrandbits(63),
+                **{f"band_{band}": spread.getrandbits(21) for band in range(3)},
+            }
+            for number in range(count)
+        ]
+        connection.execute(sa.insert(samples), rows)
+        counted = [("state", "labelled", count), ("domain", "line", count), ("class", "open", count)]
+        connection.execute(
+            sa.insert(tallies).prefix_with("OR REPLACE"),
+            [{"job": job, "kind": kind, "name": name, "split": "train", "count": n} for kind, name, n in counted],
+        )
+
+
+STEPS: dict[str, Callable[[Ledger, str, str], Any]] = {
+    "pending": lambda ledger, job, name: ledger.pending(job),
+    "pending_by_class": lambda ledger, job, name: ledger.pending_by_class(job),
+    "counts": lambda ledger, job, name: ledger.counts(job),
+    "stratum_counts": lambda ledger, job, name: ledger.stratum_counts(job, "line"),
+    "support": lambda ledger, job, name: ledger.support(job, "holdout"),
+    "near_duplicate": lambda ledger, job, name: ledger.find_near_duplicate(job, 0x0123456789ABCDEF),
+    "add_sample": lambda ledger, job, name: ledger.add_sample(job, Sample(name, 9, 9, "line", name, "train"), 7),
+    "select": lambda ledger, job, name: ledger.select(job, name, "IBT", 1.0, 0.5),
+    "selected": lambda ledger, job, name: ledger.selected(job),
+    "push": lambda ledger, job, name: ledger.record_push(job, name, len(name)),
+    "annotate": lambda ledger, job, name: ledger.record_annotation(
+        job, Annotation(name, (Box(1, 2, 30, 40, "open"),), "ann", "2026-01-01T00:00:00Z")
+    ),
+    "claim": lambda ledger, job, name: ledger.claim_training(job, name),
+    "unversioned": lambda ledger, job, name: ledger.unversioned(job, name),
+    "fail": lambda ledger, job, name: ledger.fail_training(job, name),
+}
+
+
+@pytest.mark.slow
+def test_no_step_costs_more_in_a_large_ledger(tmp_path: Path) -> None:
+    """Counted in instructions of SQLite's virtual machine, which are the same on every computer."""
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    ledger.upgrade()
+    executed = itertools.count()
+    sa.event.listen(
+        ledger._engine, "connect", lambda connection, _: connection.set_progress_handler(lambda: next(executed) < 0, 1)
+    )
+    cost: dict[str, dict[str, int]] = {}
+    for job, count in (("small", 100), ("large", 20_000)):
+        used_samples(ledger, job, count)
+        cost[job] = {}
+        for name, step in STEPS.items():
+            before = next(executed)
+            step(ledger, job, f"new_in_{job}")
+            cost[job][name] = next(executed) - before
+    grown = {name: (cost["small"][name], cost["large"][name]) for name in STEPS}
+    print(grown)
+    assert {name: costs for name, costs in grown.items() if costs[1] > 1.5 * costs[0] + 200} == {}

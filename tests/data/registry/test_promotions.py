@@ -1,0 +1,74 @@
+"""Promotions: append-only, once per run, and read by GTO as its own."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.registry import Promotion, UnknownVersion
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def promoting(trial: Any) -> Any:
+    """A registry with the model versions v1 and v2 of the job pcb."""
+    for number, parent in ((1, None), (2, "v1")):
+        described = {"run_key": str(number), "parent": parent, "dataset_version": None}
+        trial.registry.publish_model("pcb", trial.model(str(number)), described)
+    return trial
+
+
+def promote(trial: Any, version: str, run_id: str) -> Promotion:
+    promotion: Promotion = trial.registry.promote(
+        "pcb", version, actor="a person", reason='better: "0.9" > 0.8\n# really', decision={"run_id": run_id, "ap": 0.9}
+    )
+    return promotion
+
+
+def test_history_is_append_only_and_a_rollback_is_part_of_it(promoting: Any) -> None:
+    made = [promote(promoting, version, run) for version, run in (("v1", "a"), ("v2", "b"), ("v1", "c"))]
+    promotions = promoting.clone("elsewhere").promotions("pcb")
+    assert promotions == made
+    assert [(one.number, one.version) for one in promotions] == [(1, "v1"), (2, "v2"), (3, "v1")]
+    assert promotions[0].reason == 'better: "0.9" > 0.8\n# really'
+    times = [datetime.fromisoformat(one.at) for one in promotions]
+    assert times == sorted(set(times))
+    assert abs(times[0] - datetime.now(UTC)) < timedelta(minutes=1)
+    assert promoting.registry.check("pcb") == []
+
+
+def test_a_run_promotes_once_even_after_a_rollback(promoting: Any) -> None:
+    promote(promoting, "v1", "a")
+    second = promote(promoting, "v2", "b")
+    assert promote(promoting, "v2", "b") == second
+    rollback = promote(promoting, "v1", "c")
+    assert promote(promoting, "v2", "b") == second
+    assert promoting.registry.promotions("pcb")[-1] == rollback
+
+
+def test_an_unknown_version_is_not_promoted(promoting: Any) -> None:
+    with pytest.raises(UnknownVersion, match="v7; it has v1, v2"):
+        promote(promoting, "v7", "a")
+    assert promoting.registry.promotions("pcb") == []
+
+
+def test_gto_reads_versions_and_promotions(promoting: Any, tmp_path: Path) -> None:
+    import gto.api
+
+    promoting.publish(range(5))
+    for version, run in (("v1", "a"), ("v2", "b"), ("v1", "c")):
+        promote(promoting, version, run)
+    elsewhere = tmp_path / "elsewhere"
+    subprocess.run(["git", "clone", "-q", promoting.url, str(elsewhere)], check=True)
+    shown = gto.api.show(str(elsewhere))
+    assert shown["pcb"]["version"] == "v2.0.0"
+    assert [one.version for one in shown["pcb"]["stage"]["production"]] == ["v1.0.0"]
+    assert shown["pcb-data"]["version"] == "v1.0.0"
+    history = [event["event"] for event in gto.api.history(str(elsewhere), artifact="pcb")]
+    assert history.count("registration") == 2
+    assert history.count("assignment") == 3

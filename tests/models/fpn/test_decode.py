@@ -1,0 +1,45 @@
+"""From points to boxes."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.boxes import intersection_over_union
+from models.fpn.decode import best_points, suppress, to_boxes
+
+corner = st.integers(0, 30)
+box_arrays = st.lists(st.tuples(corner, corner, st.integers(1, 20), st.integers(1, 20)), max_size=12).map(
+    lambda rows: np.array([(x, y, x + w, y + h) for x, y, w, h in rows], np.float64).reshape(-1, 4)
+)
+
+
+@given(box_arrays)
+def test_the_kept_do_not_overlap_and_cover_the_rest(boxes):
+    kept = suppress(boxes, 0.5)
+    overlaps = intersection_over_union(boxes, boxes)
+    assert (overlaps[np.ix_(kept, kept)] - np.eye(len(kept)) <= 0.5).all()
+    for index in set(range(len(boxes))) - set(kept):
+        assert any(better < index and overlaps[better, index] > 0.5 for better in kept)
+
+
+def test_boxes_are_clipped_and_those_outside_dropped():
+    corners = np.array([[-5.0, -5, 20, 20], [60, 0, 80, 20], [30, 30, 40, 40]])
+    found = to_boxes(corners, np.array([0.9, 0.8, 0.01]), ["a", "b", "c"], size=(50, 50), minimum_score=0.05)
+    assert [(box.x1, box.y1, box.x2, box.y2, box.label) for box in found] == [(0, 0, 20, 20, "a")]
+
+
+def test_the_best_points_come_first():
+    logits = tf.constant([[[0.0, -1.0], [-1.0, 2.0], [-3.0, -3.0]]])
+    distances = tf.ones((1, 3, 4))
+    centres = tf.constant([[4.0, 4.0], [12.0, 4.0], [20.0, 4.0]])
+    corners, scores, classes = best_points(logits, distances, centres)
+    assert classes[0, :2].numpy().tolist() == [1, 0]
+    assert corners[0, 0].numpy().tolist() == [11, 3, 13, 5]
+    assert np.all(np.diff(scores[0].numpy()) <= 0)
+
+
+def test_no_points_are_no_boxes():
+    assert to_boxes(np.zeros((0, 4)), np.zeros(0), [], size=(50, 50), minimum_score=0.05) == ()

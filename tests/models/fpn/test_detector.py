@@ -1,0 +1,136 @@
+"""The estimator as a job uses it: it learns, keeps what it knows, and is the same after being saved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from data.sample import Example
+from models.estimator import create
+from models.fpn.detector import FPN
+from models.version import ModelRefused, load_model, save_model
+
+CLASSES = ["hole", "spot"]
+RECIPE = {"steps": 40, "batch_size": 8, "crop": 128, "learning_rate": 6e-3}
+
+
+def fresh(levels: int = 1) -> FPN:
+    """A model with random weights."""
+    model = FPN(CLASSES, levels=levels)
+    model._predictor = model._new_predictor(0)
+    return model
+
+
+def faint(boards: list[Example]) -> list[Example]:
+    """The boards as a dim camera sees them: another domain."""
+    return [
+        replace(board, image=100 + board.image // 8, template=100 + board.template // 8, domain="faint")
+        for board in boards
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(boards) -> FPN:
+    """A model that knows upright boards."""
+    model = FPN(CLASSES)
+    model.train(boards(0, 16), **RECIPE)
+    return model
+
+
+@pytest.mark.slow
+def test_it_learns_in_seconds(trained, boards):
+    report = trained.evaluate(boards(100, 16))
+    assert report.metrics["ap"] > 0.8
+    assert report.metrics["f1"] > 0.8
+    assert report.threshold == trained.threshold
+
+
+@pytest.mark.slow
+def test_fine_tuning_learns_the_new_and_keeps_the_old(trained, boards, tmp_path):
+    save_model(trained, tmp_path / "served")
+    model = load_model(tmp_path / "served")
+    new, unseen = faint(boards(200, 8)), faint(boards(300, 16))
+    before = model.evaluate(unseen).metrics["ap"]
+    report = model.train(
+        [*boards(0, 16), *new], fresh_ids=[board.sample_id for board in new], **{**RECIPE, "learning_rate": 2e-3}
+    )
+    assert report.steps == 40
+    assert model.evaluate(unseen).metrics["ap"] > before + 0.3
+    assert model.evaluate(boards(100, 16)).metrics["ap"] > trained.evaluate(boards(100, 16)).metrics["ap"] - 0.1
+
+
+@pytest.mark.slow
+def test_validation_chooses_weights_and_threshold(boards):
+    model = FPN(CLASSES, input="image")
+    report = model.train(boards(0, 4), boards(4, 4), steps=6, batch_size=2, crop=64, validations=3)
+    assert [entry["step"] for entry in report.validation] == [2, 4, 6]
+    assert report.best_step in (2, 4, 6)
+    assert report.threshold == model.threshold
+
+
+@pytest.mark.slow
+def test_a_loaded_model_predicts_the_same(trained, boards, tmp_path):
+    save_model(trained, tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    assert loaded.predict(boards(100, 4)) == trained.predict(boards(100, 4))
+    assert loaded.threshold == trained.threshold
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(100, 100), (64, 200), (193, 129)])
+def test_images_of_any_size_are_predicted(trained, boards, size):
+    board = boards(0, 1, 256)[0]
+    cut = replace(board, image=board.image[: size[0], : size[1]], template=board.template[: size[0], : size[1]])
+    for box in trained.predict([cut])[0]:
+        assert 0 <= box.x1 < box.x2 <= size[1]
+        assert 0 <= box.y1 < box.y2 <= size[0]
+        assert 0.05 <= box.score <= 1
+
+
+@pytest.mark.slow
+def test_the_batch_does_not_change_the_predictions(trained, boards):
+    examples = boards(100, 5)
+    together, alone = trained.predict(examples, batch_size=5), trained.predict(examples, batch_size=1)
+    for first, second in zip(together, alone, strict=True):
+        kept = [[box for box in boxes if box.score > 0.2] for boxes in (first, second)]
+        assert [box.label for box in kept[0]] == [box.label for box in kept[1]]
+        assert [box.score for box in kept[0]] == pytest.approx([box.score for box in kept[1]], abs=1e-3)
+
+
+def test_without_weights_nothing_is_predicted_or_saved(boards, tmp_path):
+    with pytest.raises(RuntimeError, match="train it or load"):
+        FPN(CLASSES).predict(boards(0, 1))
+    with pytest.raises(RuntimeError, match="train it or load"):
+        FPN(CLASSES).save(tmp_path)
+
+
+def test_all_wrong_parameters_are_named():
+    with pytest.raises(ValueError, match=r"classes is .*input is 'video'.*levels is 9"):
+        create("FPN", classes=["a", "a"], input="video", levels=9)
+
+
+def test_the_weights_of_another_network_are_refused(tmp_path):
+    fresh().save(tmp_path)
+    with pytest.raises(ValueError, match="does not hold the weights of this FPN"):
+        FPN(CLASSES, levels=2).load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04"])
+def test_damaged_weights_are_refused(tmp_path, content):
+    (tmp_path / "weights.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="does not hold the weights of this FPN"):
+        FPN(CLASSES).load(tmp_path)
+
+
+def test_a_damaged_model_folder_is_refused(tmp_path):
+    save_model(fresh(), tmp_path / "model")
+    weights = (tmp_path / "model" / "weights.npz").read_bytes()
+    (tmp_path / "model" / "weights.npz").write_bytes(weights[:-100] + bytes(100))
+    with pytest.raises(ModelRefused, match=r"weights\.npz is not the file that was saved"):
+        load_model(tmp_path / "model")
+
+
+def test_several_levels_predict(boards):
+    model = fresh(levels=3)
+    assert model.predict(boards(0, 1)) == model.predict(boards(0, 1))

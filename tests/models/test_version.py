@@ -1,0 +1,103 @@
+"""Saved models: complete or absent, and refused when they are not what they say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.estimator import ClassFactory, ClassType
+from models.version import ModelRefused, describe_model, load_model, save_model
+
+
+class Memory:
+    """An estimator that knows one word."""
+
+    threshold = 0.25
+
+    def __init__(self, word: str = ""):
+        self.parameters: dict[str, Any] = {"word": word}
+        self.learnt = ""
+
+    def save(self, folder: Path) -> None:
+        (folder / "word.txt").write_text(self.learnt)
+
+    def load(self, folder: Path) -> None:
+        self.learnt = (folder / "word.txt").read_text()
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    monkeypatch.setattr(ClassFactory, "registry", dict(ClassFactory.registry))
+    ClassFactory.register(ClassType.GENERAL, alias="memory")(Memory)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    memory = Memory("parameter")
+    memory.learnt = "weights"
+    save_model(memory, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_saved_model_is_loaded_as_it_was(saved):
+    loaded = load_model(saved)
+    assert (loaded.parameters, loaded.learnt) == ({"word": "parameter"}, "weights")
+    assert describe_model(saved)["threshold"] == 0.25
+    assert [path.name for path in saved.parent.iterdir()] == ["model"]
+
+
+def test_a_saved_model_is_never_overwritten(saved):
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        save_model(Memory(), saved)
+
+
+def test_a_save_that_fails_leaves_no_model(tmp_path):
+    class Failing(Memory):
+        def save(self, folder: Path) -> None:
+            super().save(folder)
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        save_model(Failing(), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    save_model(Memory(), tmp_path / "model")
+    load_model(tmp_path / "model")
+
+
+def test_a_foreign_folder_is_refused(tmp_path):
+    with pytest.raises(ModelRefused, match=r"has no model\.json"):
+        load_model(tmp_path)
+
+
+def test_every_damaged_file_is_named(saved):
+    description = json.loads((saved / "model.json").read_text())
+    description["files"]["gone.txt"] = "0" * 64
+    (saved / "model.json").write_text(json.dumps(description))
+    (saved / "word.txt").write_text("other")
+    with pytest.raises(ModelRefused, match=r"word\.txt is not the file that was saved.*gone\.txt is missing"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1'])
+def test_a_damaged_description_is_refused(saved, text):
+    (saved / "model.json").write_text(text)
+    with pytest.raises(ModelRefused, match=r"model\.json"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("format", 99, "format 99"),
+        ("estimator", "unheard", "'unheard'"),
+        ("parameters", {"colour": "red"}, "refuses its parameters"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused(saved, key, value, message):
+    description = json.loads((saved / "model.json").read_text())
+    (saved / "model.json").write_text(json.dumps({**description, key: value}))
+    with pytest.raises(ModelRefused, match=message):
+        load_model(saved)
