@@ -44,7 +44,7 @@ def begin_anew(place: Path) -> None:
             "run it in another clone, or `make clean` if you want to lose that data"
         )
     if (place / MARK).exists():
-        Deployment.here(place).down(lambda sentence: None)
+        Deployment.here(place).down(lambda _: None)
         shutil.rmtree(place)
     (place / MARK).mkdir(parents=True)
 
@@ -109,11 +109,11 @@ def turn(workspace: Workspace, deployment: Deployment, plan: Scenario, say) -> l
     finally:
         watch.stop()
     found = rounds(workspace, job)
-    promoted = [turn.decision.candidate for turn in found if turn.decision.verdict == "promoted"]
+    serving = [turn.serving for turn in found if turn.serving is not None]
     folder = workspace.settings.home / MARK
     console.print(rounds_table(found))
     draw_rounds(found, folder / "rounds.png")
-    draw_boards(workspace, job, promoted[0], promoted[-1], folder / "boards.png")
+    draw_boards(workspace, job, serving[0], serving[-1], folder / "boards.png")
     console.print(f"  {'Rounds':18} {folder / 'rounds.png'}\n  {'Boards':18} {folder / 'boards.png'}", soft_wrap=True)
     return [*shortcomings(found, plan, watch), *check(workspace, job)]
 

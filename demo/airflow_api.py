@@ -148,7 +148,7 @@ class AirflowApi:
 
 
 def _run(found: Mapping[str, Any]) -> Run:
-    return Run(**{"run_id": found["dag_run_id"]}, **{name: found[name] for name in RUN_FIELDS if name != "run_id"})
+    return Run(run_id=found["dag_run_id"], **{name: found[name] for name in RUN_FIELDS if name != "run_id"})
 
 
 def _line(entry: Any) -> str:

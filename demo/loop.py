@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import httpx
-from data.formats import LabelledImage
 
+from data.formats import LabelledImage
 from data.ledger import Decision
 from data.sample import Box
 from demo.airflow_api import AirflowApi, TaskInstance
-from demo.annotator import label_all
+from demo.annotator import annotate
 from demo.scenario import Night, Scenario
 from pipelines.importing import import_labelled
 from pipelines.job import Job
@@ -33,7 +33,7 @@ class LoopStopped(RuntimeError):
 
 @dataclass
 class Watch:
-    """Asks the inference server again and again while the loop turns: its failures, and the versions it answered with."""
+    """Asks the inference server again and again while the loop turns: how often it failed, which versions answered."""
 
     url: str
     board: LabelledImage
@@ -97,19 +97,19 @@ class Loop:
             "collect", lambda: self._seen() - seen >= len(night.boards) and not self._count("arrived", "selected")
         )
         self.say(f"{self._count('pushed')} of them are hard for the served model and wait in Label Studio")
-        labelled = label_all(self.workspace, self.job, lambda sample: truth[sample.id], mood=night.mood)
-        self.say(
-            f"the simulated annotator labelled {labelled.tasks} boards ({labelled.boxes} boxes)"
-            + (f" in a bad mood; {labelled.broken} of them are visibly broken" if night.mood == "bad" else "")
-        )
+        labelled = annotate(self.workspace, self.job, truth, mood=night.mood)
+        self.say(f"the simulated annotator labelled {labelled} boards{' in a bad mood' if night.mood == 'bad' else ''}")
         self._wait("sync", lambda: not self._count("pushed"))
         if self._count("quarantined"):
             self.say(f"{self._count('quarantined')} annotations are quarantined")
         return self._decided(after=decided)
 
     def _deliver(self, board: LabelledImage) -> None:
-        for path in filter(None, (board.template, board.image)):
-            self.workspace.store.put(f"{self.job.inbox}{board.domain}/{path.name}", path.read_bytes())
+        rule = self.job.source.template
+        template = board.read_template()
+        if rule is not None and template is not None:
+            self.workspace.store.put(f"{self.job.inbox}{board.domain}/{rule.template_of(board.name)}", template)
+        self.workspace.store.put(f"{self.job.inbox}{board.domain}/{board.name}", board.read())
 
     def _count(self, *states: str) -> int:
         counts = self.workspace.ledger.counts(self.job.name)

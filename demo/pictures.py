@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from demo.airflow_api import AirflowApi
 from pipelines.labelling import tasks
 from pipelines.labelling.project import LabellingProject, connect, find_project
 from pipelines.settings import Settings, read_secrets
+from pipelines.workspace import Workspace
 from services import airflow, label_studio
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic")
 SIZE = {"width": 1440, "height": 900}
 SETTLED_MILLISECONDS = 1500
+LOOKED_THROUGH = 100
 
 
 class NoBrowser(RuntimeError):
@@ -112,14 +115,41 @@ def label_studio_pictures(settings: Settings, job: str, folder: Path) -> list[Pa
         page.wait_for_url(lambda address: "/user/login" not in address)
 
         page.goto(f"{url}/projects/{found.id}/data")
-        page.locator(".dm-table-row, .table-row").first.wait_for()
+        page.locator("img[src*='/resolve/']").first.wait_for()
+        page.wait_for_load_state("networkidle")
         taken = [_take(page, folder / "label-studio-tasks.png")]
 
-        page.evaluate("localStorage.setItem('labelStudio:settings', JSON.stringify({showLabels: true}))")
         page.get_by_text("Label All Tasks").click()
         page.locator("canvas").first.wait_for()
         taken.append(_take(page, folder / "label-studio-task.png"))
     return taken
+
+
+def serving_picture(settings: Settings, job: str, folder: Path) -> Path:
+    """The inference server's page with what the serving model finds in an image of the holdout that has many boxes.
+
+    Raises:
+        LookupError: the holdout has no labelled image yet, or no model serves.
+    """
+    workspace = Workspace(settings)
+    labelled = list(islice(workspace.ledger.labelled(job, "holdout"), LOOKED_THROUGH))
+    if not labelled:
+        raise LookupError(f"the holdout of {job} has no labelled image yet; run `make demo` first")
+    sample, _ = max(labelled, key=lambda pair: len(pair[1].boxes))
+    files = {"image": sample.id, **({"template": sample.template_id} if sample.template_id else {})}
+    folder.mkdir(parents=True, exist_ok=True)
+    with browser_page() as page:
+        page.set_viewport_size({"width": 1280, "height": 1120})
+        page.goto(settings.serving_url)
+        page.select_option("#job", job)
+        for name, content in files.items():
+            buffer = workspace.sample_bytes(content)
+            page.set_input_files(f"#{name}", {"name": f"{content[:12]}.png", "mimeType": "image/png", "buffer": buffer})
+        page.get_by_role("button", name="Predict").click()
+        page.locator("#answer, #trouble").locator("visible=true").wait_for()
+        if page.locator("#trouble").is_visible():
+            raise LookupError(f"the inference server finds nothing: {page.locator('#trouble').inner_text()}")
+        return _take(page, folder / "serving.png")
 
 
 def _promoting_run(api: AirflowApi, dag: str) -> str:

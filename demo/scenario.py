@@ -9,10 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from data.boards import FAMILIES, write_boards
 from data.formats import LabelledImage
 from data.formats.deeppcb import read
-
-from data.boards import FAMILIES, write_boards
 from data.sample import Box, sha256
 
 Mood = Literal["careful", "bad"]

@@ -13,6 +13,7 @@ from data.sample import Box, Example
 from models.metrics import EvaluationReport
 
 BUILT_IN = {"FPN": "models.fpn.detector"}
+DEFAULT_THRESHOLD = 0.5
 
 
 class TrainingRefused(ValueError):
@@ -49,7 +50,8 @@ class TrainingReport:
 class Estimator(Protocol):
     """What learns: constructed with a job's parameters, trained, asked, judged, saved and loaded.
 
-    `parameters` are the constructor's, JSON-able; `threshold` is the score from which a box counts as found.
+    `parameters` are the constructor's, JSON-able; `threshold` is the score from which a box counts as found. A class
+    that has neither gets them from `create`.
     """
 
     parameters: dict[str, Any]
@@ -154,7 +156,7 @@ class ClassFactory:
 
 
 def create(alias: str, **parameters: Any) -> Estimator:
-    """A new estimator of the class registered under `alias`.
+    """A new estimator of the class registered under `alias`, with JSON-able `parameters`.
 
     Raises:
         LookupError: no estimator has that name.
@@ -165,6 +167,10 @@ def create(alias: str, **parameters: Any) -> Estimator:
         estimator: Estimator = estimator_class(**parameters)
     except TypeError as error:
         raise ValueError(f"the estimator {alias!r} refuses its parameters: {error}") from error
+    if not hasattr(estimator, "parameters"):
+        estimator.parameters = parameters
+    if not hasattr(estimator, "threshold"):
+        estimator.threshold = DEFAULT_THRESHOLD
     return estimator
 
 

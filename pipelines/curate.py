@@ -7,6 +7,7 @@ import logging
 from data.checks import CheckReport, check_labels
 
 from data.registry import DatasetVersion
+from pipelines.ingest import limits
 from pipelines.job import Job
 from pipelines.workspace import Workspace
 
@@ -37,7 +38,7 @@ def curate(workspace: Workspace, job: Job, run_id: str) -> DatasetVersion:
     if training.dataset_version is not None:
         return workspace.registry.dataset_version(job.name, training.dataset_version)
     added, removed = ledger.unversioned(job.name, run_id)
-    report = check_labels(added, job.classes)
+    report = check_labels(added, job.classes, limits(job))
     if not report.success:
         ledger.fail_training(job.name, run_id)
         raise DataRefused(report)

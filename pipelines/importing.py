@@ -34,7 +34,7 @@ def import_labelled(workspace: Workspace, job: Job, images: Iterable[LabelledIma
         source = f"import:{image.name}"
         template = image.read_template()
         try:
-            sample = ingest(workspace, job, Arrival(source, content, image.domain, template))
+            sample = ingest(workspace, job, Arrival(source, content, image.domain or "default", template))
         except ImageRefused as refusal:
             refuse(workspace, job, source, content, refusal.problems)
             imported.refused.append(f"{image.name}: {'; '.join(refusal.problems)}")

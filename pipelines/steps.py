@@ -113,7 +113,7 @@ def _train_gate(call: Call) -> Verdict:
     ledger = call.workspace.ledger
     training = ledger.training(call.job.name, call.run_id)
     if training is not None:
-        return Verdict(True, f"this run has claimed {training.sample_count} labels")
+        return Verdict(True, f"this run has claimed {training.samples} labels")
     active = ledger.active_training(call.job.name)
     if active is not None:
         return Verdict(False, f"run {active.run_id} is training now; the next one starts when it has finished")

@@ -38,9 +38,15 @@ def train(
 ) -> ModelVersion:
     """Train on a dataset version from `parent` (by default the served model) and store the candidate.
 
-    The same data, parent, recipe and seed give the model version that was trained from them, without training again.
-    A training that was killed goes on from its last checkpoint.
+    A run trains once, and the same data, parent, recipe and seed give the model version that was trained from them. A
+    training that was killed goes on from its last checkpoint.
+
+    Raises:
+        TrainingActive: another run is training now.
     """
+    training = workspace.ledger.claim_training(job.name, run_id, with_samples=False)
+    if training.candidate is not None:
+        return workspace.registry.model(job.name, training.candidate)
     served = workspace.served(job.name)
     parent = parent or (served.version if served else None)
     dataset = workspace.registry.dataset(job.name, dataset_version)
@@ -70,7 +76,8 @@ def train(
                 dataset.examples("train"), checkpoint_dir=work, seed=seed, fresh_ids=fresh, **recipe
             )
             with tempfile.TemporaryDirectory() as folder:
-                save_model(estimator, Path(folder))
+                saved = Path(folder) / "model"
+                save_model(estimator, saved)
                 metadata = {
                     **origin,
                     "run_key": run_key,
@@ -79,7 +86,7 @@ def train(
                     "code_version": code_version(),
                     "training": asdict(report),
                 }
-                stored = workspace.registry.publish_model(job.name, Path(folder), metadata)
+                stored = workspace.registry.publish_model(job.name, saved, metadata)
         shutil.rmtree(work)
     workspace.ledger.finish_training(job.name, run_id, dataset_version=dataset.version, candidate=stored.version)
     return stored

@@ -116,11 +116,11 @@ def stop(record: Record, grace: float = 10.0) -> None:
     members = _members(record)
     for member in members:
         _signal(member.terminate)
-    psutil.wait_procs(members, timeout=grace)
-    while members := _members(record):
-        for member in members:
+    _, left = psutil.wait_procs(members, timeout=grace)
+    while survivors := {member for member in left if _alive(member)} | set(_members(record)):
+        for member in survivors:
             _signal(member.kill)
-        psutil.wait_procs(members, timeout=1)
+        _, left = psutil.wait_procs(survivors, timeout=1)
     child = _children.pop(record.pid, None)
     if child is not None:
         child.wait()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -29,6 +29,8 @@ PAGE = Path(__file__).with_name("page.html")
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:; connect-src 'self'"
 )
+# Followers ask again by themselves, and a server that is told to stop does not wait for a store that is away.
+STORE_PATIENCE_SECONDS = 5.0
 BINARY = {"type": "string", "format": "binary"}
 REQUEST_BODY = {
     "required": True,
@@ -91,6 +93,7 @@ class JobStatus(BaseModel):
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The service for the jobs of a deployment, by default the one this process is configured for."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     settings = settings or Settings.load()
     store = ObjectStore(
         settings.store_endpoint,
@@ -98,6 +101,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings.store_secret_key,
         settings.store_bucket,
         secure=settings.store_secure,
+        patience=STORE_PATIENCE_SECONDS,
     )
     metrics = Metrics()
     fleet = Fleet(settings, store, metrics)
@@ -244,7 +248,7 @@ async def _image_refused(_: Request, refusal: Exception) -> JSONResponse:
     return JSONResponse({"detail": f"the image is refused: {'; '.join(problems)}", "problems": problems}, 422)
 
 
-def _sentence(status: int) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
+def _sentence(status: int) -> Callable[[Request, Exception], Coroutine[Any, Any, JSONResponse]]:
     async def handler(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, status)
 

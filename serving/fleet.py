@@ -45,6 +45,8 @@ class Fleet:
         self._stopped.set()
         self._thread.join()
         for follower in self.followers.values():
+            follower.stop(wait_seconds=0)
+        for follower in self.followers.values():
             follower.stop()
 
     def look(self) -> None:

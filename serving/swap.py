@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 KEPT_MODELS = 10
 LONGEST_RETRY_SECONDS = 60.0
+LONGEST_STOP_SECONDS = 5.0
 FIRST_SHAPE = (640, 640)
 
 
@@ -137,10 +138,10 @@ class Follower:
         """Begin to follow."""
         self._thread.start()
 
-    def stop(self, timeout: float = 5.0) -> None:
+    def stop(self, wait_seconds: float = LONGEST_STOP_SECONDS) -> None:
         """Stop following; what is served keeps answering."""
         self._stopped.set()
-        self._thread.join(timeout)
+        self._thread.join(wait_seconds)
 
     def status(self) -> dict[str, Any]:
         """What serves, since when, and what is wrong if anything is."""
@@ -160,6 +161,9 @@ class Follower:
     def look(self) -> None:
         """Compare with the pointer once and take up what it names; trouble is remembered in `problem`, never raised."""
         try:
+            if not self.ready:
+                # At the first start of a deployment nothing has been stored yet, not even the bucket.
+                self._store.ensure_bucket()
             etag = self._store.etag(pointer_key(self.job.name))
             if etag is not None and (etag != self._etag or time.monotonic() >= self._try_again_at):
                 self._follow()
@@ -189,9 +193,8 @@ class Follower:
             self._failures += 1
             period = self.job.deploy_spec.poll_period_seconds
             self._try_again_at = time.monotonic() + min(period * 2**self._failures, LONGEST_RETRY_SECONDS)
-            reason = (
-                str(error) if isinstance(error, (PointerRefused, ModelRefused)) else f"{type(error).__name__}: {error}"
-            )
+            known = isinstance(error, (PointerRefused, ModelRefused))
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
             self._etag_problem = f"{reason}; {self._meanwhile()}"
             self._metrics.swap_failures.labels(self.job.name).inc()
             logger.warning("%s: %s", self.job.name, self._etag_problem, exc_info=self._failures == 1)

@@ -116,6 +116,7 @@ def label_studio_server(object_store_server: str, tmp_path_factory: pytest.TempP
         store_secret_key=SECRET_KEY,
         label_studio_token=secrets.token_hex(20),
     )
+    ObjectStore(object_store_server, ACCESS_KEY, SECRET_KEY, settings.store_bucket).ensure_bucket()
     password = {"RATCHET_LABEL_STUDIO_PASSWORD": secrets.token_urlsafe(12)}
     for _ in started(label_studio.label_studio(settings, password, program), folder):
         yield settings

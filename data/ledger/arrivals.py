@@ -48,7 +48,7 @@ class Arrivals(Rows):
             add_to_tallies(connection, job, Counter(counted))
             return True
 
-    def find_near_duplicate(self, job: str, difference_hash: int, max_distance: int = 4) -> Sample | None:
+    def find_near_duplicate(self, job: str, difference_hash: int, max_distance: int = 2) -> Sample | None:
         """A sample whose hash differs in at most `max_distance` of 64 bits, the same bits preferred; None without one.
 
         Raises:

@@ -37,7 +37,9 @@ class Lease:
             LeaseLost: it expired and someone else took it.
         """
         if self.lost:
-            raise LeaseLost(f"the lease {self.name!r} expired and went to someone else; do the work again under a new one")
+            raise LeaseLost(
+                f"the lease {self.name!r} expired and went to someone else; do the work again under a new one"
+            )
 
 
 class Leases(Database):

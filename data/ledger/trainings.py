@@ -270,14 +270,18 @@ def _take_pending(connection: sa.Connection, job: str, training_id: int) -> None
 
 def _give_back(connection: sa.Connection, training: Training, reason: str) -> None:
     held = (annotations.c.job == training.job, annotations.c.training_id == training.id)
-    standing = (
-        samples.c.job == training.job,
-        samples.c.id.in_(sa.select(annotations.c.sample_id).where(*held)),
-        samples.c.annotation_id.in_(sa.select(annotations.c.id).where(*held)),
-        samples.c.state == "labelled",
-    )
-    connection.execute(sa.update(samples).where(*standing).values(pending=True))
+    given_back = connection.execute(sa.select(annotations.c.sample_id, annotations.c.id).where(*held)).all()
     connection.execute(sa.update(annotations).where(*held).values(training_id=None))
+    if given_back:
+        # One row at a time by its key: with a subquery SQLite goes through all samples of the job.
+        still_standing = sa.update(samples).where(
+            samples.c.job == training.job,
+            samples.c.id == sa.bindparam("of_sample"),
+            samples.c.annotation_id == sa.bindparam("of_annotation"),
+            samples.c.state == "labelled",
+        )
+        rows = [{"of_sample": row.sample_id, "of_annotation": row.id} for row in given_back]
+        connection.execute(still_standing.values(pending=True), rows)
     _change(connection, training, state="failed", ended_at=_now(), reason=reason)
 
 

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import numpy as np
 
 from data.sample import Box, Example
-from models.estimator import ClassFactory, ClassType, TrainingReport
+from models.estimator import ClassFactory, ClassType, TrainingRefused, TrainingReport
 from models.fpn.network import MOST_LEVELS, build_network
 from models.fpn.predictor import Predictor
 from models.fpn.prepared import Input, PreparedExamples, pixels
@@ -81,8 +81,11 @@ class FPN:
             TrainingDiverged: the loss is no longer finite; the estimator is as it was before.
         """
         started = time.monotonic()
-        settings = Recipe(**recipe)
+        settings = Recipe.of(recipe)
         examples = PreparedExamples(train_data, self.classes, self.input)
+        fresh = frozenset(fresh_ids)
+        if fresh and not any(outline.sample_id in fresh for outline in examples.outlines):
+            raise TrainingRefused([f"none of the {len(fresh)} fresh_ids is among the {len(examples)} examples"])
         predictor = self._new_predictor(seed)
         if self._predictor is not None:
             predictor.network.set_weights(self._predictor.network.get_weights())
@@ -92,7 +95,7 @@ class FPN:
             examples,
             settings,
             seed=seed,
-            fresh=frozenset(fresh_ids),
+            fresh=fresh,
             validate=(lambda: deeppcb(self._pairs(predictor, valid_data)).ap or 0.0) if valid_data else None,
             checkpoint_dir=checkpoint_dir,
         )

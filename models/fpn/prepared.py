@@ -42,6 +42,12 @@ class Outline:
     boxes: np.ndarray
     classes: np.ndarray
 
+    @property
+    def longest_sides(self) -> np.ndarray:
+        """The longer side of each box, in pixels."""
+        sides: np.ndarray = np.max(self.boxes[:, 2:] - self.boxes[:, :2], axis=1)
+        return sides
+
 
 class PreparedExamples:
     """Training examples with their outlines at hand and as many of their pixels as fit into the cache.

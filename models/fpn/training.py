@@ -7,8 +7,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,18 @@ class Recipe:
     validations: int = 5
     patience: int = 3
     checkpoint_every: int = 100
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Recipe:
+        """The recipe with these settings.
+
+        Raises:
+            TrainingRefused: a setting is unknown, or its value impossible.
+        """
+        known = [setting.name for setting in fields(cls)]
+        if unknown := sorted(set(settings) - set(known)):
+            raise TrainingRefused([f"{name!r} is not a setting; known are {', '.join(known)}" for name in unknown])
+        return cls(**settings)
 
     def __post_init__(self) -> None:
         problems = [
@@ -105,6 +117,8 @@ def fit(
     if examples.shortest_side < SHORTEST_SIDE:
         raise TrainingRefused([f"an image has a side of {examples.shortest_side} px; the least is {SHORTEST_SIDE} px"])
     side = min(recipe.crop, examples.shortest_side // SIDE_UNIT * SIDE_UNIT)
+    if too_long := sum(int((outline.longest_sides > side).sum()) for outline in examples.outlines):
+        logger.warning("%d boxes are longer than a training sample of %d px and teach nothing", too_long, side)
     sampler = Sampler(examples, side, fresh)
     optimizer = AdamW(network.trainable_variables, recipe.weight_decay)
     warm_up = max(1, round(recipe.steps * recipe.warm_up_share))

@@ -23,6 +23,9 @@ HIDDEN_COLUMNS = [
     f"tasks:{column}"
     for column in (
         "inner_id",
+        "completed_at",
+        "cancelled_annotations",
+        "avg_lead_time",
         "annotations_results",
         "annotations_ids",
         "predictions_score",

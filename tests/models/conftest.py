@@ -41,7 +41,7 @@ def simple_board(seed: int, size: int = 128) -> Example:
 
 @pytest.fixture(scope="session")
 def boards() -> Callable[..., list[Example]]:
-    """`boards(first, count, size=128`: simple boards, each always the same."""
+    """`boards(first, count, size=128)`: simple boards, each always the same."""
 
     def make(first: int, count: int, size: int = 128) -> list[Example]:
         return [simple_board(seed, size) for seed in range(first, first + count)]

@@ -67,6 +67,16 @@ def test_wrong_parameters_name_the_estimator():
         create("FPN", classes=["a"], colour="red")
 
 
+def test_an_estimator_of_a_predecessor_needs_no_more_than_its_methods():
+    @ClassFactory.register(ClassType.GENERAL, alias="old")
+    class Old:
+        def __init__(self, learning_rate: float):
+            self.learning_rate = learning_rate
+
+    estimator = create("old", learning_rate=0.1)
+    assert (estimator.parameters, estimator.threshold) == ({"learning_rate": 0.1}, 0.5)
+
+
 def test_the_contract_is_light():
     modules = "models.estimator, models.metrics, models.version"
     check = f"import sys, {modules}; sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'pandas')))"

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -31,7 +32,6 @@ TRUE = Box(40, 40, 80, 60, "open")
 @pytest.fixture
 def workspace(label_studio_server: Settings, tmp_path: Path) -> Workspace:
     workspace = Workspace(replace(label_studio_server, ledger_url=f"sqlite:///{tmp_path / 'ledger.db'}"))
-    workspace.store.ensure_bucket()
     workspace.ledger.upgrade()
     return workspace
 
@@ -47,7 +47,7 @@ def job(request: pytest.FixtureRequest) -> Job:
     )
 
 
-def board(workspace: Workspace, job: Job, number: int, hardness: float = 0.5) -> Sample:
+def board(workspace: Workspace, job: Job, number: int, hardness: float = 0.5, model: str = "v3") -> Sample:
     """An image that was collected, predicted and selected."""
     image = io.BytesIO()
     Image.new("L", (WIDTH, HEIGHT), number % 256).save(image, "PNG", dpi=(number + 1, 1))
@@ -55,7 +55,7 @@ def board(workspace: Workspace, job: Job, number: int, hardness: float = 0.5) ->
     sample = Sample(sha256(content), WIDTH, HEIGHT, "line 1", f"{number}_test.png", "train", sha256(content))
     workspace.store.put(sample_key(sample.id), content, "image/png")
     workspace.ledger.add_sample(job.name, sample, number << 20)
-    prediction = Prediction(sample.id, "v3", (Box(32, 24, 64, 48, "short", 0.6),))
+    prediction = Prediction(sample.id, model, (Box(32, 24, 64, 48, "short", 0.6),))
     workspace.ledger.add_prediction(job.name, prediction, hardness)
     workspace.ledger.select(job.name, sample.id, "IBT", 1.0, hardness)
     return sample
@@ -101,19 +101,40 @@ def test_push_makes_one_task_of_every_selected_sample(workspace: Workspace, job:
     assert len(tasks_of(project)) == 3
 
 
-def test_images_come_through_label_studio(workspace: Workspace, job: Job) -> None:
-    import httpx
+def test_people_get_the_hardest_first_with_the_boxes_of_whichever_model(workspace: Workspace, job: Job) -> None:
+    board(workspace, job, 0, hardness=2.0, model="v3")
+    label.push(workspace, job)
+    board(workspace, job, 1, hardness=10.0, model="v4")
+    board(workspace, job, 2, hardness=0.5, model="v4")
+    label.push(workspace, job)
+    project = project_of(workspace, job)
+    (tab,) = project.client.views.list(project=project.id)
+    settings = workspace.settings
+    shown = []
+    for _ in range(3):
+        answer = httpx.post(
+            f"{settings.label_studio_url}/api/dm/actions",
+            params={"id": "next_task", "project": project.id, "tabID": tab.id},
+            headers={"Authorization": f"Token {settings.label_studio_token}"},
+            timeout=30,
+        )
+        task = answer.json()
+        shown.append((task["data"]["hardness"], task["data"]["model_version"], len(task["predictions"])))
+        annotate(project, task["id"])
+    assert shown == [(10.0, "v4", 1), (2.0, "v3", 1), (0.5, "v4", 1)]
 
+
+def test_images_come_through_label_studio(workspace: Workspace, job: Job) -> None:
     sample = board(workspace, job, 0)
     label.push(workspace, job)
     (task,) = project_of(workspace, job).client.tasks.list(project=project_of(workspace, job).id, resolve_uri=True)
     address = workspace.settings.label_studio_url + task.data["image"]
     headers = {"Authorization": f"Token {workspace.settings.label_studio_token}"}
-    answer = httpx.get(address, headers=headers)
+    answer = httpx.get(address, headers=headers, timeout=30)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "image/png"
     assert sha256(answer.content) == sample.id
-    assert httpx.get(address).status_code == 401
+    assert httpx.get(address, timeout=30).status_code == 401
 
 
 def test_there_is_never_a_second_project(workspace: Workspace, job: Job) -> None:

@@ -63,11 +63,25 @@ def test_stopping_leaves_no_child_behind_even_one_in_a_session_of_its_own(tmp_pa
     assert all(ended(pid) for pid in [record.pid, *pids])
 
 
-def test_what_ignores_the_request_is_killed_after_the_grace(tmp_path: Path) -> None:
-    record = family(tmp_path, stubborn=True)
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_ignores_the_request_is_killed_after_the_grace(tmp_path: Path, apart: bool) -> None:
+    record = family(tmp_path, stubborn=True, apart=apart)
     pids = children(record)
     process.stop(record, grace=0.5)
     assert all(ended(pid) for pid in [record.pid, *pids])
+
+
+def test_a_stubborn_child_in_another_session_outlives_its_parent_but_not_the_stop(tmp_path: Path) -> None:
+    stubborn = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, 2, flush=True); time.sleep(600)"
+    )
+    start = f"subprocess.Popen([sys.executable, '-c', {stubborn!r}], start_new_session=True)"
+    leader = f"import subprocess, sys; {start}.wait()"
+    record = launch(tmp_path, [sys.executable, "-c", leader])
+    children(record)
+    (child,) = psutil.Process(record.pid).children()
+    process.stop(record, grace=0.5)
+    assert all(ended(pid) for pid in [record.pid, child.pid])
 
 
 def test_children_are_stopped_though_the_leader_is_dead(tmp_path: Path) -> None:

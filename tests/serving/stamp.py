@@ -39,7 +39,7 @@ JOB = {
 class Stamp:
     """Finds the whole image, labelled `stamp`, and a doubtful corner, `seconds` later.
 
-    It refuses images without contrast to white, fails on black ones, and on all of them where its stamp is `broken`.
+    It refuses images that are darker than 10, fails on black ones, and on all of them where its stamp is `broken`.
     """
 
     def __init__(self, stamp: str, seconds: float = 0.0):
@@ -68,6 +68,8 @@ class Stamp:
         time.sleep(self.seconds)
         if self.weights == "broken" or not example.image.any():
             raise ArithmeticError("there is nothing to see")
+        if example.image.max() < 10:
+            raise ValueError("it is too dark")
         height, width = example.image.shape
         label = self.weights if example.template is None else f"{self.weights} with template"
         return Box(0, 0, width, height, label, 0.9), Box(0, 0, 1, 1, label, 0.1)

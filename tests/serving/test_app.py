@@ -123,6 +123,13 @@ def test_bad_requests_are_refused_with_every_reason(client: httpx.Client, publis
     assert client.post(url, content=png()).status_code == 200
 
 
+def test_image_that_the_estimator_cannot_use_is_refused(client: httpx.Client, publish: Callable[..., Pointer]) -> None:
+    publish("v1", 1)
+    wait_for_promotion(client, 1)
+    answer = client.post("/jobs/boards/predict", content=png(grey=5))
+    assert (answer.status_code, answer.json()["problems"]) == (422, ["it is too dark"])
+
+
 def test_failure_of_the_estimator_is_one_answer(client: httpx.Client, publish: Callable[..., Pointer]) -> None:
     publish("v1", 1)
     wait_for_promotion(client, 1)

@@ -50,6 +50,12 @@ def test_nothing_promoted_is_no_problem(follower: Follower) -> None:
     assert follower.ready
 
 
+def test_first_start_finds_no_bucket(follower: Follower, object_store: ObjectStore) -> None:
+    object_store.client.remove_bucket(object_store.bucket)
+    follower.look()
+    assert (follower.served, follower.problem, follower.ready) == (None, None, True)
+
+
 def test_promotion_is_taken_up_with_its_own_weights(follower: Follower, publish: Callable[..., Pointer]) -> None:
     for number, version in enumerate(("v1", "v2"), start=1):
         publish(version, number)

@@ -10,6 +10,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -31,16 +32,16 @@ def postgresql_server() -> Iterator[str]:
     if programs is None:
         pytest.skip("there is no PostgreSQL here (neither initdb on the PATH nor /usr/lib/postgresql/*/bin)")
     # It refuses to run as root.
-    account = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
-    owner = str(account.get("user") or getpass.getuser())
+    account: dict[str, Any] = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
+    owner = account.get("user") or getpass.getuser()
     folder = Path(tempfile.mkdtemp(prefix="ledger-"))
     if account:
         shutil.chown(folder, "nobody", "nogroup")
 
     def run(program: str, *arguments: str) -> None:
         command = [str(programs / program), "-D", f"{folder}/data", *arguments]
-        result = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **account)  # type: ignore[call-overload]
-        assert result.returncode == 0, result.stdout.decode()
+        result = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, **account)
+        assert result.returncode == 0, result.stdout + result.stderr
 
     try:
         run("initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", f"--username={owner}")

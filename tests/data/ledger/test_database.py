@@ -156,16 +156,17 @@ def used_samples(ledger: Ledger, job: str, count: int) -> None:
         )
 
 
+# Each with the ledger, the job, and the name of a new sample and run.
 STEPS: dict[str, Callable[[Ledger, str, str], Any]] = {
-    "pending": lambda ledger, job, name: ledger.pending(job),
-    "pending_by_class": lambda ledger, job, name: ledger.pending_by_class(job),
-    "counts": lambda ledger, job, name: ledger.counts(job),
-    "stratum_counts": lambda ledger, job, name: ledger.stratum_counts(job, "line"),
-    "support": lambda ledger, job, name: ledger.support(job, "holdout"),
-    "near_duplicate": lambda ledger, job, name: ledger.find_near_duplicate(job, 0x0123456789ABCDEF),
+    "pending": lambda ledger, job, _: ledger.pending(job),
+    "pending_by_class": lambda ledger, job, _: ledger.pending_by_class(job),
+    "counts": lambda ledger, job, _: ledger.counts(job),
+    "stratum_counts": lambda ledger, job, _: ledger.stratum_counts(job, "line"),
+    "support": lambda ledger, job, _: ledger.support(job, "holdout"),
+    "near_duplicate": lambda ledger, job, _: ledger.find_near_duplicate(job, 0x0123456789ABCDEF),
     "add_sample": lambda ledger, job, name: ledger.add_sample(job, Sample(name, 9, 9, "line", name, "train"), 7),
     "select": lambda ledger, job, name: ledger.select(job, name, "IBT", 1.0, 0.5),
-    "selected": lambda ledger, job, name: ledger.selected(job),
+    "selected": lambda ledger, job, _: ledger.selected(job),
     "push": lambda ledger, job, name: ledger.record_push(job, name, len(name)),
     "annotate": lambda ledger, job, name: ledger.record_annotation(
         job, Annotation(name, (Box(1, 2, 30, 40, "open"),), "ann", "2026-01-01T00:00:00Z")
@@ -182,9 +183,11 @@ def test_no_step_costs_more_in_a_large_ledger(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
     ledger.upgrade()
     executed = itertools.count()
-    sa.event.listen(
-        ledger._engine, "connect", lambda connection, _: connection.set_progress_handler(lambda: next(executed) < 0, 1)
-    )
+
+    @sa.event.listens_for(ledger._engine, "connect")
+    def count_instructions(connection: Any, record: Any) -> None:
+        connection.set_progress_handler(lambda: next(executed) < 0, 1)
+
     cost: dict[str, dict[str, int]] = {}
     for job, count in (("small", 100), ("large", 20_000)):
         used_samples(ledger, job, count)
@@ -194,5 +197,4 @@ def test_no_step_costs_more_in_a_large_ledger(tmp_path: Path) -> None:
             step(ledger, job, f"new_in_{job}")
             cost[job][name] = next(executed) - before
     grown = {name: (cost["small"][name], cost["large"][name]) for name in STEPS}
-    print(grown)
     assert {name: costs for name, costs in grown.items() if costs[1] > 1.5 * costs[0] + 200} == {}

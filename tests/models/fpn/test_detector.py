@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from data.sample import Example
-from models.estimator import create
+from models.estimator import TrainingRefused, create
 from models.fpn.detector import FPN
 from models.version import ModelRefused, load_model, save_model
 
 CLASSES = ["hole", "spot"]
-RECIPE = {"steps": 40, "batch_size": 8, "crop": 128, "learning_rate": 6e-3}
+RECIPE = {"steps": 80, "batch_size": 4, "crop": 128}
 
 
 def fresh(levels: int = 1) -> FPN:
@@ -32,7 +32,7 @@ def faint(boards: list[Example]) -> list[Example]:
 
 @pytest.fixture(scope="module")
 def trained(boards) -> FPN:
-    """A model that knows upright boards."""
+    """A model that knows the boards in black and white."""
     model = FPN(CLASSES)
     model.train(boards(0, 16), **RECIPE)
     return model
@@ -53,9 +53,9 @@ def test_fine_tuning_learns_the_new_and_keeps_the_old(trained, boards, tmp_path)
     new, unseen = faint(boards(200, 8)), faint(boards(300, 16))
     before = model.evaluate(unseen).metrics["ap"]
     report = model.train(
-        [*boards(0, 16), *new], fresh_ids=[board.sample_id for board in new], **{**RECIPE, "learning_rate": 2e-3}
+        [*boards(0, 16), *new], fresh_ids=[board.sample_id for board in new], **{**RECIPE, "learning_rate": 1e-3}
     )
-    assert report.steps == 40
+    assert report.steps == RECIPE["steps"]
     assert model.evaluate(unseen).metrics["ap"] > before + 0.3
     assert model.evaluate(boards(100, 16)).metrics["ap"] > trained.evaluate(boards(100, 16)).metrics["ap"] - 0.1
 
@@ -96,6 +96,16 @@ def test_the_batch_does_not_change_the_predictions(trained, boards):
         kept = [[box for box in boxes if box.score > 0.2] for boxes in (first, second)]
         assert [box.label for box in kept[0]] == [box.label for box in kept[1]]
         assert [box.score for box in kept[0]] == pytest.approx([box.score for box in kept[1]], abs=1e-3)
+
+
+def test_fresh_examples_that_are_not_there_are_refused(boards):
+    with pytest.raises(TrainingRefused, match="none of the 1 fresh_ids is among the 2 examples"):
+        FPN(CLASSES).train(boards(0, 2), fresh_ids=["elsewhere"])
+
+
+def test_an_unknown_setting_is_refused(boards):
+    with pytest.raises(TrainingRefused, match=r"'epochs'.* is not a setting; known are steps, .*patience"):
+        FPN(CLASSES).train(boards(0, 2), epochs=3)
 
 
 def test_without_weights_nothing_is_predicted_or_saved(boards, tmp_path):

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -91,12 +92,16 @@ def test_another_recipe_starts_anew(examples, tmp_path):
         assert outcome.resumed_from == 0
 
 
-def test_a_training_that_diverges_says_so(examples):
+def broken_network() -> keras.Model:
     network = build_network(2, 2)
     weights = network.get_weights()
     network.set_weights([np.full_like(weights[0], np.nan), *weights[1:]])
+    return network
+
+
+def test_a_training_that_diverges_says_so(examples):
     with pytest.raises(TrainingDiverged, match=r"step 1 of 2; lower learning_rate"):
-        fit(network, 1, examples, Recipe(steps=2, **SHORT), seed=0)
+        fit(broken_network(), 1, examples, Recipe(steps=2, **SHORT), seed=0)
 
 
 def test_all_that_is_wrong_with_a_recipe_is_named():
@@ -109,6 +114,14 @@ def test_boards_that_are_too_small_are_refused(boards):
     tiny = [replace(board, image=board.image[:48], template=board.template[:48], boxes=()) for board in boards(0, 1)]
     with pytest.raises(TrainingRefused, match="side of 48 px"):
         fit(build_network(2, 2), 1, PreparedExamples(tiny, CLASSES, "pair"), Recipe(), seed=0)
+
+
+def test_boxes_that_can_never_be_whole_are_warned_of(boards, caplog):
+    board = boards(0, 1)[0]
+    long = replace(board, boxes=(replace(board.boxes[0], x1=0, x2=100),))
+    with pytest.raises(TrainingDiverged):
+        fit(broken_network(), 1, PreparedExamples([long], CLASSES, "pair"), Recipe(steps=1, **SHORT), seed=0)
+    assert "1 boxes are longer than a training sample of 64 px" in caplog.text
 
 
 def test_progress_is_logged(examples, caplog, monkeypatch):

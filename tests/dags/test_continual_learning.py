@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG, AssetOrTimeSchedule
+from airflow.sdk.exceptions import ParamValidationError
+from airflow.serialization.serialized_objects import DagSerialization
+
+from pipelines.settings import ROOT
+from tests.airflow_home import BROKEN_JOB, write_jobs
+
+VERBS = ("collect", "sync", "learn", "rollback")
+HEAVY = ("tensorflow", "keras", "great_expectations", "dvc", "label_studio_sdk", "pandas", "sqlalchemy.dialects", "minio")
+PARSE = """
+import json, sys, time
+from importlib.machinery import SourceFileLoader
+import airflow.sdk, airflow.triggers.base, airflow.providers.standard.operators.empty
+before = set(sys.modules)
+started = time.process_time()
+SourceFileLoader("continual_learning", sys.argv[1]).load_module()
+print(json.dumps({"seconds": time.process_time() - started, "modules": sorted(set(sys.modules) - before)}))
+"""
+
+
+def bag() -> DagBag:
+    return DagBag(str(ROOT / "dags"))
+
+
+@pytest.fixture(scope="module")
+def dags() -> dict[str, DAG]:
+    """The DAGs of the project's own jobs."""
+    found = bag()
+    assert found.import_errors == {}
+    return found.dags
+
+
+def test_every_job_has_its_four_dags(dags: dict[str, DAG]) -> None:
+    jobs = [path.stem for path in (ROOT / "dags" / "jobs").glob("*.yaml")]
+    assert "pcb_defects" in jobs
+    assert set(dags) == {f"{job}.{verb}" for job in jobs for verb in VERBS}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_dag_has_what_every_dag_must_have(dags: dict[str, DAG], verb: str) -> None:
+    dag = dags[f"pcb_defects.{verb}"]
+    assert dag.doc_md
+    assert {"ratchet", "pcb_defects", verb} == dag.tags
+    assert dag.catchup is False
+    assert dag.max_active_runs == (3 if verb == "learn" else 1)
+    for task in dag.tasks:
+        assert task.owner == "ratchet"
+        assert task.retries >= 2
+        assert task.retry_delay <= timedelta(minutes=1)
+        assert task.execution_timeout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_dag_survives_serialisation(dags: dict[str, DAG], verb: str) -> None:
+    dag = dags[f"pcb_defects.{verb}"]
+    serialised = json.loads(json.dumps(DagSerialization.to_dict(dag)))
+    restored = DagSerialization.from_dict(serialised)
+    assert restored.task_dict.keys() == dag.task_dict.keys()
+    assert restored.timetable.summary == DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable.summary
+
+
+def test_learn_is_one_chain_with_three_entries(dags: dict[str, DAG]) -> None:
+    downstream = {task.task_id: task.downstream_task_ids for task in dags["pcb_defects.learn"].tasks}
+    assert downstream == {
+        "start": {"gate_train", "start_at_evaluate", "start_at_promote"},
+        "gate_train": {"curate"},
+        "curate": {"train"},
+        "train": {"gate_evaluate"},
+        "start_at_evaluate": {"gate_evaluate"},
+        "gate_evaluate": {"evaluate"},
+        "evaluate": {"gate_promote"},
+        "start_at_promote": {"gate_promote"},
+        "gate_promote": {"promote"},
+        "promote": {"deploy"},
+        "deploy": set(),
+    }
+
+
+def test_nightly_run_does_not_make_up_for_a_missed_night(dags: dict[str, DAG]) -> None:
+    schedule = dags["pcb_defects.learn"].timetable
+    assert isinstance(schedule, AssetOrTimeSchedule)
+    assert schedule.timetable.run_immediately == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("verb", "values", "complaint"),
+    [
+        ("learn", {"start_at": "deploy"}, "start_at"),
+        ("learn", {"bypass": ["everything"]}, "bypass"),
+        ("learn", {"parent": "3"}, "parent"),
+        ("rollback", {"version": "latest", "reason": "x"}, "version"),
+        ("rollback", {"version": "v1", "reason": ""}, "reason"),
+        ("rollback", {"version": "v1"}, "reason"),
+    ],
+)
+def test_form_refuses_what_it_cannot_mean(
+    dags: dict[str, DAG], verb: str, values: dict[str, Any], complaint: str
+) -> None:
+    params = copy.deepcopy(dags[f"pcb_defects.{verb}"].params)
+    with pytest.raises(ParamValidationError, match=complaint):
+        params.update(values)
+        params.validate()
+
+
+def test_broken_job_is_refused_with_all_that_is_wrong_and_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = write_jobs(tmp_path / "jobs", "boards")
+    (jobs / "broken.yaml").write_text(BROKEN_JOB)
+    (jobs / "other.yaml").write_text((jobs / "boards.yaml").read_text().replace("boards", "misnamed"))
+    monkeypatch.setenv("AIRFLOW__RATCHET__JOBS", str(jobs))
+    found = bag()
+    assert set(found.dags) == {f"boards.{verb}" for verb in VERBS}
+    (error,) = found.import_errors.values()
+    for mistake in ("broken.yaml", "classes", "colour", "trainSpec.trigger.timer.start", "other.yaml", "misnamed"):
+        assert mistake in error
+
+
+@pytest.mark.slow
+def test_parsing_is_quick_and_imports_nothing_heavy() -> None:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'plugins'}"}
+    command = [sys.executable, "-c", PARSE, str(ROOT / "dags" / "continual_learning.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    parsed = json.loads(done.stdout.splitlines()[-1])
+    assert parsed["seconds"] < 1
+    assert not [module for module in parsed["modules"] if module.startswith(HEAVY)]

@@ -1,0 +1,254 @@
+"""The ledger's law: whatever happens in whatever order, what is pending is what is yet to be learnt from."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, assume, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from data.ledger import Ledger, TrainingActive, TrainingLost
+from data.ledger.tables import trainings
+from data.sample import Annotation, Box, Prediction, Sample
+
+STAGES = ("arrived", "passed", "selected", "pushed")
+names = st.sampled_from("abcdef")
+references = st.sampled_from(["1", "2"])
+times = st.integers(0, 4)
+labels = st.lists(st.sampled_from(["open", "short", "unknown"]), max_size=2)
+runs = st.sampled_from(["run_1", "run_2", "run_3"])
+
+
+@dataclass
+class ModelSample:
+    """One sample as simply as it can be told."""
+
+    sample: Sample
+    stage: str = "arrived"
+    words: list[tuple[str, int, Annotation | None]] = field(default_factory=list)
+    withdrawn: set[str] = field(default_factory=set)
+
+    @property
+    def word(self) -> tuple[str, int, Annotation | None] | None:
+        standing = [word for word in self.words if word[0] not in self.withdrawn]
+        newest: dict[str, Any] = {}
+        for word in sorted(standing, key=lambda word: (word[1], word[2].id if word[2] else "")):
+            newest[word[0]] = word
+        return max(newest.values(), key=lambda word: (word[1], word[2].id if word[2] else ""), default=None)
+
+    @property
+    def state(self) -> str:
+        if self.word is None:
+            return self.stage
+        annotation = self.word[2]
+        return "skipped" if annotation is None else "quarantined" if problems(annotation) else "labelled"
+
+    @property
+    def annotation(self) -> Annotation | None:
+        return self.word[2] if self.word is not None and self.state == "labelled" else None
+
+
+@dataclass
+class ModelTraining:
+    """One attempt to train, with what it claimed: the annotation of each sample."""
+
+    run_id: str
+    claimed: dict[str, str]
+    state: str = "active"
+    dataset_version: str | None = None
+
+
+def problems(annotation: Annotation) -> list[str]:
+    return ["unknown class" for box in annotation.boxes if box.label == "unknown"]
+
+
+def instant(time: int) -> str:
+    return f"2026-01-01T00:00:{time:02d}.000000+00:00"
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Every step of a job in any order, beside a model that recounts everything from the beginning."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self.ledger = ledger
+        self.job = uuid.uuid4().hex
+        self.samples: dict[str, ModelSample] = {}
+        self.attempts: list[ModelTraining] = []
+        self.versioned: dict[str, str] = {}
+        self.done: list[Callable[[], object]] = []
+
+    def do(self, step: Callable[[], object]) -> object:
+        self.done.append(step)
+        return step()
+
+    def of(self, name: str) -> ModelSample:
+        assume(name in self.samples)
+        return self.samples[name]
+
+    def attempt(self, run_id: str) -> ModelTraining | None:
+        return next((each for each in reversed(self.attempts) if each.run_id == run_id), None)
+
+    def pending(self) -> dict[str, str]:
+        held = {said for each in self.attempts if each.state != "failed" for said in each.claimed.values()}
+        return {
+            name: each.annotation.id
+            for name, each in self.samples.items()
+            if each.sample.split == "train" and each.annotation is not None and each.annotation.id not in held
+        }
+
+    @rule(name=names)
+    def arrive(self, name: str) -> None:
+        split = "holdout" if name in "ef" else "train"
+        sample = Sample(name, 640, 480, "one" if name in "ace" else "two", name, split)  # type: ignore[arg-type]
+        new = name not in self.samples
+        self.samples.setdefault(name, ModelSample(sample))
+        assert self.do(lambda: self.ledger.add_sample(self.job, sample, ord(name))) is new
+
+    @rule(name=names, step=st.sampled_from(["predict", "pass", "select", "push"]))
+    def advance(self, name: str, step: str) -> None:
+        model = self.of(name)
+        if step == "predict":
+            self.do(lambda: self.ledger.add_prediction(self.job, Prediction(name, "v1", ()), 0.5))
+            return
+        steps: dict[str, tuple[str, Callable[[], object]]] = {
+            "pass": ("passed", lambda: self.ledger.pass_over(self.job, name, 0.1)),
+            "select": ("selected", lambda: self.ledger.select(self.job, name, "IBT", 0.5, 0.7)),
+            "push": ("pushed", lambda: self.ledger.record_push(self.job, name, ord(name))),
+        }
+        stage, call = steps[step]
+        further = STAGES.index(stage) > STAGES.index(model.stage)
+        model.stage = stage if further else model.stage
+        assert self.do(call) is further
+
+    @rule(name=names, reference=references, time=times, boxes=labels)
+    def annotate(self, name: str, reference: str, time: int, boxes: list[str]) -> None:
+        drawn = tuple(Box(1, 2, 30, 40, label) for label in boxes)
+        annotation = Annotation(name, drawn, f"person {reference}", instant(time), reference)
+        self.of(name).words.append((reference, time, annotation))
+        self.do(lambda: self.ledger.record_annotation(self.job, annotation, problems(annotation)))
+
+    @rule(name=names, reference=references, time=times)
+    def skip(self, name: str, reference: str, time: int) -> None:
+        self.of(name).words.append((reference, time, None))
+        self.do(lambda: self.ledger.record_skip(self.job, name, instant(time), reference))
+
+    @rule(name=names, reference=references)
+    def withdraw(self, name: str, reference: str) -> None:
+        self.of(name).withdrawn.add(reference)
+        self.do(lambda: self.ledger.withdraw_annotation(self.job, name, reference))
+
+    @rule(run_id=runs)
+    def claim(self, run_id: str) -> None:
+        own = self.attempt(run_id)
+        active = next((each for each in self.attempts if each.state == "active"), None)
+        if (own is None or own.state == "failed") and active is not None:
+            with pytest.raises(TrainingActive) as caught:
+                self.ledger.claim_training(self.job, run_id)
+            assert caught.value.other.run_id == active.run_id
+            return
+        if own is None or own.state == "failed":
+            own = ModelTraining(run_id, self.pending())
+            self.attempts.append(own)
+        claim = self.ledger.claim_training(self.job, run_id)
+        assert (claim.samples, claim.state) == (len(own.claimed), own.state)
+
+    @rule(run_id=runs)
+    def curate(self, run_id: str) -> None:
+        own = self.attempt(run_id)
+        assume(own is not None and own.state == "active" and own.dataset_version is None)
+        assert own is not None
+        wanted = dict(self.versioned)
+        pending = self.pending()
+        for name, model in self.samples.items():
+            if model.annotation is None:
+                wanted.pop(name, None)
+            elif name not in pending:
+                wanted[name] = model.annotation.id
+            elif name in own.claimed and self.versioned.get(name) != model.annotation.id:
+                wanted[name] = own.claimed[name]
+        added, removed = self.ledger.unversioned(self.job, run_id)
+        own.dataset_version = f"d{len(self.attempts)}"
+        self.versioned.update({sample.id: annotation.id for sample, annotation in added})
+        for name in removed:
+            del self.versioned[name]
+        assert self.versioned == wanted
+        version = own.dataset_version
+        assert self.ledger.record_dataset(self.job, run_id, version, added, removed) is True
+        assert self.ledger.record_dataset(self.job, run_id, version, [], [name for name in self.samples]) is False
+
+    @rule(run_id=runs)
+    def finish(self, run_id: str) -> None:
+        own = self.attempt(run_id)
+        assume(own is not None)
+        assert own is not None
+
+        def step() -> object:
+            return self.ledger.finish_training(self.job, run_id, dataset_version="d", candidate="v")
+
+        if own.state == "failed":
+            with pytest.raises(TrainingLost):
+                step()
+            return
+        was_active = own.state == "active"
+        own.state = "finished"
+        assert self.do(step) is was_active
+
+    @rule(run_id=runs, silently=st.booleans())
+    def fail(self, run_id: str, silently: bool) -> None:
+        own = self.attempt(run_id)
+        assume(own is not None and own.state == "active")
+        assert own is not None
+        own.state = "failed"
+        if not silently:
+            assert self.ledger.fail_training(self.job, run_id, "killed") is True
+            assert self.ledger.fail_training(self.job, run_id, "killed") is False
+            return
+        with self.ledger._writing(self.job) as connection:
+            here = (trainings.c.job == self.job, trainings.c.run_id == run_id, trainings.c.state == "active")
+            connection.execute(sa.update(trainings).where(*here).values(heartbeat=0.0))
+
+    @precondition(lambda self: self.done)
+    @rule(data=st.data())
+    def replay(self, data: st.DataObject) -> None:
+        data.draw(st.sampled_from(self.done))()
+
+    @invariant()
+    def pending_is_what_is_yet_to_be_learnt_from(self) -> None:
+        pending = self.pending()
+        assert self.ledger.pending(self.job) == len(pending)
+        found = {sample.id: annotation.id for sample, annotation in self.ledger.pending_samples(self.job)}
+        assert found == pending
+        assert sum(attempt.state == "active" for attempt in self.ledger.trainings(self.job)) <= 1
+
+    @invariant()
+    def the_counts_are_those_of_the_samples(self) -> None:
+        assert self.ledger.counts(self.job) == Counter(each.state for each in self.samples.values())
+        labelled = [each for each in self.samples.values() if each.annotation is not None]
+        found = {sample.id: annotation.id for sample, annotation in self.ledger.labelled(self.job)}
+        assert found == {each.sample.id: each.annotation.id for each in labelled if each.annotation}
+        for split in ("train", "holdout"):
+            boxes = Counter(
+                box.label
+                for each in labelled
+                if each.annotation and each.sample.split == split
+                for box in each.annotation.boxes
+            )
+            assert self.ledger.support(self.job, split) == boxes  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_the_ledger_keeps_its_law_in_every_order_of_steps(ledger: Ledger) -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        lambda: LedgerMachine(ledger),
+        settings=settings(
+            max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

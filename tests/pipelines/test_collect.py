@@ -1,0 +1,132 @@
+"""Collecting: what arrives in the inbox, each image once, and what cannot be one set aside with its reasons."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.boards import FAMILIES, draw_board
+from data.images import encode_png
+from data.sample import sha256
+from pipelines.collect import collect, images_waiting
+from pipelines.job import Job
+from pipelines.workspace import Workspace, sample_key
+
+pytestmark = pytest.mark.slow
+
+
+def deliver(workspace: Workspace, job: Job, index: int, family: str = "signal", template: bool = True) -> bytes:
+    """Let a drawn board arrive; the bytes of its image."""
+    board = draw_board(FAMILIES[family], index, 320)
+    name = f"{job.inbox}{family}/{family}{index:04d}"
+    content = encode_png(board.image)
+    if template:
+        workspace.store.put(f"{name}_temp.png", encode_png(board.template))
+    workspace.store.put(f"{name}_test.png", content)
+    return content
+
+
+def test_what_arrives_is_kept_remembered_and_taken_out_of_the_inbox(workspace: Workspace, job: Job) -> None:
+    contents = [deliver(workspace, job, index) for index in range(3)]
+    assert images_waiting(workspace, job) == 3
+
+    collected = collect(workspace, job)
+
+    assert (collected["arrived"], collected["refused"], collected["predicted"]) == (3, 0, 0)
+    assert images_waiting(workspace, job) == 0
+    assert list(workspace.store.list(job.inbox)) == []
+    for content in contents:
+        sample = workspace.ledger.sample(job.name, sha256(content))
+        assert sample is not None
+        assert sample.domain == "signal"
+        assert workspace.sample_bytes(sample.id) == content
+        assert sample.template_id is not None
+        assert workspace.store.exists(sample_key(sample.template_id))
+
+
+def test_the_same_images_again_change_nothing(workspace: Workspace, job: Job) -> None:
+    deliver(workspace, job, 1)
+    collect(workspace, job)
+    before = workspace.ledger.counts(job.name)
+    objects = sorted(stored.key for stored in workspace.store.list(""))
+
+    deliver(workspace, job, 1)
+    collect(workspace, job)
+
+    assert workspace.ledger.counts(job.name) == before
+    assert sorted(stored.key for stored in workspace.store.list("")) == objects
+
+
+def test_a_board_waits_for_its_template(workspace: Workspace, job: Job) -> None:
+    deliver(workspace, job, 1, template=False)
+
+    collected = collect(workspace, job)
+
+    assert (collected["arrived"], collected["waiting_for_template"]) == (0, 1)
+    assert images_waiting(workspace, job) == 0
+    deliver(workspace, job, 1)
+    assert collect(workspace, job)["arrived"] == 1
+
+
+def truncated() -> bytes:
+    content = encode_png(draw_board(FAMILIES["signal"], 7, 320).image)
+    return content[: len(content) // 2]
+
+
+def absurdly_large() -> bytes:
+    stream = io.BytesIO()
+    Image.new("1", (20000, 20000)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "zero bytes"),
+        (b"not an image at all", "image"),
+        (truncated(), "truncated"),
+        (absurdly_large(), "too large"),
+        (encode_png(np.zeros((8, 8), np.uint8)), "8 x 8"),
+    ],
+    ids=["of zero size", "not an image", "truncated", "absurdly large", "too small"],
+)
+def test_what_is_no_image_is_set_aside_with_its_reason_and_harms_nothing(
+    workspace: Workspace, job: Job, content: bytes, reason: str
+) -> None:
+    workspace.store.put(f"{job.inbox}signal/bad.png", content)
+    deliver(workspace, job, 1)
+
+    collected = collect(workspace, job)
+
+    assert (collected["arrived"], collected["refused"]) == (1, 1)
+    (refusal,) = workspace.ledger.refusals(job.name)
+    assert reason in " ".join(refusal.problems)
+    kept = f"refused/{job.name}/{sha256(content)}"
+    assert workspace.store.get(kept) == content
+    assert json.loads(workspace.store.get(f"{kept}.json"))["problems"] == list(refusal.problems)
+    assert list(workspace.store.list(job.inbox)) == []
+
+
+def test_a_template_of_another_size_refuses_its_image(workspace: Workspace, job: Job) -> None:
+    deliver(workspace, job, 1)
+    workspace.store.put(f"{job.inbox}signal/signal0001_temp.png", encode_png(np.zeros((64, 64), np.uint8)))
+
+    assert collect(workspace, job)["refused"] == 1
+
+    (refusal,) = workspace.ledger.refusals(job.name)
+    assert "64 x 64" in " ".join(refusal.problems)
+
+
+def test_without_a_model_images_are_chosen_within_the_budget(workspace: Workspace, job: Job, tmp_path: Path) -> None:
+    for index in range(6):
+        deliver(workspace, job, index)
+
+    chosen = collect(workspace, job)["chosen"]
+
+    assert chosen == len(workspace.ledger.selected(job.name))
+    assert chosen == 6
