@@ -2,7 +2,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 UV_VERSION := 0.13.8
-LABEL_STUDIO_VENV := .ratchet/label-studio/venv
+LABEL_STUDIO_VENV := .venv-label-studio
 export PYTHONDONTWRITEBYTECODE :=
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 PYTHON := .venv/bin/python

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -16,15 +15,14 @@ from airflow.sdk import (
     Param,
     TriggerRule,
     chain,
-    conf,
     task,
 )
+from ratchet_airflow.jobs import read_jobs
 from ratchet_airflow.operators import StepOperator
 from ratchet_airflow.sensors import gate_sensor
 from ratchet_airflow.triggers import AnnotationsWaiting, ImagesWaiting, LabelsWaiting, WaitingTrigger
 
-from pipelines.job import Job, JobRefused, load_job
-from pipelines.settings import DEFAULTS, ROOT
+from pipelines.job import Job, Trigger
 
 GATES = ("train", "evaluate", "promote")
 ENTRIES = {"train": "gate_train", "evaluate": "start_at_evaluate", "promote": "start_at_promote"}
@@ -37,22 +35,8 @@ WATCHES: dict[str, type[WaitingTrigger]] = {
 }
 TRAINING_TIMEOUT = timedelta(hours=24)
 
-VERSION = {"type": ["null", "string"], "pattern": "^v[1-9][0-9]*$"}
+VERSION: dict[str, Any] = {"type": ["null", "string"], "pattern": "^v[1-9][0-9]*$"}
 REASON = Param(None, type=["null", "string"], title="Reason", description="Kept with the decision, with your name.")
-
-
-class RefusedJobs(DAG):
-    """Brings refused job files into Airflow's import errors.
-
-    It raises when Airflow validates it: raising while this file is imported would take the DAGs of every other job away.
-    """
-
-    def __init__(self, refusals: list[JobRefused]):
-        super().__init__("refused_jobs", schedule=None)
-        self.refusals = refusals
-
-    def validate(self) -> None:
-        raise ValueError("\n".join(str(refusal) for refusal in self.refusals))
 
 
 def asset(job: Job, name: str) -> Asset:
@@ -66,7 +50,7 @@ def job_dag(job: Job, verb: str, summary: str, **options: Any) -> DAG:
     """An empty DAG `<job>.<verb>` with what all of them share."""
     return DAG(
         dag_id=f"{job.name}.{verb}",
-        doc_md=f"**{job.name}** – {job.description or ', '.join(job.classes)}\n\n{summary}",
+        doc_md=f"**{job.name}**: {job.description or ', '.join(job.classes)}\n\n{summary}",
         tags=["ratchet", job.name, verb],
         catchup=False,
         default_args={
@@ -167,7 +151,7 @@ def learn_dag(job: Job) -> DAG:
         gate_train = gate_sensor("train", job.name, job.train_spec.trigger)
         gate_evaluate = gate_sensor("evaluate", job.name, job.eval_spec.trigger, trigger_rule=AFTER_EITHER)
         gate_promote = gate_sensor("promote", job.name, job.deploy_spec.trigger, trigger_rule=AFTER_EITHER)
-        started = start()
+        started = start()  # type: ignore[call-arg, misc]  # Airflow fills in the params
         chain(
             started,
             gate_train,
@@ -207,27 +191,12 @@ def _when_labels_arrive(labels: Asset, cron: str | None, timezone: str) -> Any:
     return AssetOrTimeSchedule(timetable=nightly, assets=[labels])
 
 
-def _words(trigger: Any) -> str:
+def _words(trigger: Trigger) -> str:
     timer = trigger.timer
     window = f"between {timer.start} and {timer.end} {timer.timezone}" if timer else ""
     return ", ".join(part for part in (f"`{trigger.condition}`" if trigger.condition else "", window) if part)
 
 
-def _load(folder: Path) -> tuple[list[Job], list[JobRefused]]:
-    jobs, refusals = [], []
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            job = load_job(path)
-            if job.name != path.stem:
-                raise JobRefused(path, [f"name is {job.name!r}; a job's file is called after it, {job.name}.yaml"])
-            jobs.append(job)
-        except JobRefused as refusal:
-            refusals.append(refusal)
-    return jobs, refusals
-
-
-found, refused = _load(ROOT / conf.get("ratchet", "jobs", fallback=DEFAULTS["jobs"]))
-dags = [make(found_job) for found_job in found for make in (collect_dag, sync_dag, learn_dag, rollback_dag)]
-if refused:
-    dags.append(RefusedJobs(refused))
-globals().update({made.dag_id: made for made in dags})
+usable, _ = read_jobs()
+made = [make(usable_job) for usable_job in usable for make in (collect_dag, sync_dag, learn_dag, rollback_dag)]
+globals().update({dag.dag_id: dag for dag in made})

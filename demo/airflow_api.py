@@ -93,6 +93,10 @@ class AirflowApi:
             time.sleep(period)
         return run
 
+    def dags(self) -> set[str]:
+        """The ids of the first hundred DAGs that Airflow knows."""
+        return {dag["dag_id"] for dag in self._ask("GET", "dags", params={"limit": 100})["dags"]}
+
     def wait_for_dags(self, dag_ids: set[str], timeout: float) -> None:
         """Wait until Airflow knows every one of `dag_ids`.
 
@@ -100,7 +104,7 @@ class AirflowApi:
             AirflowRefused: it does not within `timeout` seconds; with its import errors.
         """
         deadline = time.monotonic() + timeout
-        while missing := dag_ids - {dag["dag_id"] for dag in self._ask("GET", "dags", params={"limit": 100})["dags"]}:
+        while missing := dag_ids - self.dags():
             if time.monotonic() > deadline:
                 errors = "\n".join(self.import_errors().values()) or "there are no import errors"
                 raise AirflowRefused(f"Airflow does not know {', '.join(sorted(missing))}: {errors}")

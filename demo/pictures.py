@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Without these, Chromium's own calls home delay every page where the network is closed.
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic")
-SIZE = {"width": 1440, "height": 900}
 SETTLED_MILLISECONDS = 1500
 LOOKED_THROUGH = 100
 
@@ -48,7 +47,7 @@ def browser_page() -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=[*QUIET, *sandbox])
         try:
-            yield browser.new_page(viewport=SIZE)
+            yield browser.new_page(viewport={"width": 1440, "height": 900})
         finally:
             browser.close()
 
@@ -94,7 +93,7 @@ def airflow_pictures(settings: Settings, job: str, folder: Path) -> list[Path]:
 
 
 def label_studio_pictures(settings: Settings, job: str, folder: Path) -> list[Path]:
-    """Label Studio's list of the job's tasks, hardest first, and the page on which a person labels the hardest.
+    """Label Studio's list of the job's tasks, hardest first, and the page on which a person labels the next one.
 
     Raises:
         LookupError: no task of the job waits to be labelled.

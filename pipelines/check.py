@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from data.store import ObjectMissing
-from pipelines import label
 from pipelines.deploy import pointer, pointer_key
 from pipelines.job import Job
+from pipelines.labelling import tasks
+from pipelines.labelling.project import LabellingProject, connect, find_project
 from pipelines.workspace import Workspace, sample_key
 
 
@@ -26,7 +27,7 @@ def check(workspace: Workspace, job: Job) -> list[str]:
         *_samples(workspace, job),
         *_decisions(workspace, job),
         *_pointer(workspace, job),
-        *label.check(workspace, job),
+        *_tasks(workspace, job),
     ]
 
 
@@ -93,3 +94,25 @@ def _pointer(workspace: Workspace, job: Job) -> Iterator[str]:
     wanted = pointer(newest, workspace.registry.model(job.name, newest.version)) if newest else None
     if found != wanted:
         yield f"the pointer {pointer_key(job.name)} says {found}, the registry says {wanted}; deploy again"
+
+
+def _tasks(workspace: Workspace, job: Job) -> Iterator[str]:
+    """Every sample that was pushed has one task, and every task is about a sample that was pushed."""
+    client = connect(workspace.settings)
+    found = find_project(client, job.name)
+    if found is None:
+        if pushed := workspace.ledger.counts(job.name).get("pushed"):
+            yield f"{pushed} samples wait in Label Studio, which has no project of {job.name}"
+        return
+    seen: set[str] = set()
+    for task in tasks.read(LabellingProject(client, found.id)):
+        sample_id = task["data"].get("sample_id", "")
+        recorded = workspace.ledger.task_of(job.name, sample_id)
+        if sample_id in seen:
+            yield f"sample {sample_id} has a second task, {task['id']}"
+        elif recorded != task["id"]:
+            yield f"task {task['id']} is about sample {sample_id}, for which the ledger knows task {recorded}"
+        seen.add(sample_id)
+    for sample in workspace.ledger.samples(job.name, state="pushed"):
+        if sample.id not in seen:
+            yield f"sample {sample.id} waits for a label, but Label Studio has no task for it"

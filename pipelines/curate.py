@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from data.checks import CheckReport, check_labels
-
 from data.registry import DatasetVersion
 from pipelines.ingest import limits
 from pipelines.job import Job

@@ -1,4 +1,4 @@
-"""Airflow's processes: API server, scheduler, DAG processor and triggerer, all on loopback, all that they write below home."""
+"""Airflow on this machine: API server, scheduler, DAG processor and triggerer, on loopback, their files below home."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def port() -> int:
     """The API server's port: `[api] port` in airflow.cfg, or AIRFLOW__API__PORT."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(ROOT / "airflow.cfg")
-    return int(os.environ.get("AIRFLOW__API__PORT") or parser.get("api", "port", fallback="8080"))
+    return int(os.environ.get("AIRFLOW__API__PORT", parser.get("api", "port", fallback="8080")))
 
 
 def url() -> str:
@@ -108,7 +108,7 @@ def health() -> dict[str, dict[str, str | None]]:
 
 
 def _beats(component: str) -> Callable[[], bool]:
-    """Whether the component's heart has beaten since now; the last beat of one that ended counts as healthy for long."""
+    """Whether the component has sent a heartbeat since now; that of an ended process counts for half a minute."""
     since = datetime.now(UTC)
 
     def ready() -> bool:

@@ -19,6 +19,7 @@ from services.process import Server, ServerFailed, tail
 LOCK = ROOT / "docker" / "label-studio" / "requirements.lock"
 CACHE = ROOT / ".cache" / "label-studio"
 DATABASE = "label_studio.sqlite3"
+PROGRAM = ROOT / ".venv-label-studio" / "bin" / "label-studio"
 USER = "admin@ratchet.local"
 SETTING = "[ratchet] label_studio_url in airflow.cfg"
 
@@ -37,14 +38,14 @@ QUIET = {
 def label_studio(settings: Settings, secrets: Mapping[str, str], program: Path | None = None) -> Server:
     """Label Studio on loopback at the port of `settings.label_studio_url`, its data in `home`/label-studio/data.
 
-    `secrets` holds the password of its one user, `USER`; `program` is by default the one in `home`/label-studio/venv.
+    `secrets` holds the password of its one user, `USER`; `program` is by default the one that `make setup` installs.
     A data folder that does not exist yet starts from a database whose tables are there and empty.
 
     Raises:
         ServerFailed: the program is not installed, or it could not create its tables.
     """
     folder = settings.home / "label-studio"
-    program = program or folder / "venv" / "bin" / "label-studio"
+    program = program or PROGRAM
     if not program.exists():
         raise ServerFailed(f"{program} does not exist; `make setup` installs Label Studio there from {LOCK}")
     _start_from_empty_tables(program, folder / "data")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from data.store import ObjectStore
-from pipelines.settings import ROOT, Settings
+from pipelines.settings import Settings
 from services import label_studio, process
 from services import object_store as servers
 from services.ports import free_port
@@ -98,7 +98,7 @@ def object_store(object_store_server: str, fresh_bucket: Callable[[str], ObjectS
 @pytest.fixture(scope="session")
 def label_studio_server(object_store_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A Label Studio of this session's own, which serves images from SeaweedFS; the settings that lead to both."""
-    program = ROOT / ".ratchet" / "label-studio" / "venv" / "bin" / "label-studio"
+    program = label_studio.PROGRAM
     if not program.exists():
         pytest.skip(f"Label Studio is not installed ({program}); `make setup` does that")
     folder = tmp_path_factory.mktemp("label-studio")

@@ -142,6 +142,7 @@ def _instruction(job: Job) -> str:
         "Choose a class by its key, then draw.</p>"
         "<p>Nothing to see? Submit without boxes: that is an answer too. "
         "Skip only an image that nobody should learn from.</p>"
+        "<p>The menu beside <i>Label All Tasks</i> has <i>Label Tasks As Displayed</i>: the hardest of all first.</p>"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from data.failpoint import failpoint
 from data.ledger import Ledger, Selected
-from data.sample import Prediction, Sample
+from data.sample import Prediction
 from pipelines.job import Job
 from pipelines.labelling import tasks
 from pipelines.labelling.project import TEMPLATE, LabellingProject
@@ -69,16 +69,16 @@ class Pushing:
         }
         if self.job.source.template is not None:
             data[TEMPLATE] = self._address(sample.template_id) if sample.template_id else ""
-        return {"data": data, "predictions": [_prediction(prediction, sample)] if prediction else []}
+        return {"data": data, "predictions": [_prediction(prediction, selected)] if prediction else []}
 
     def _address(self, sample_id: str) -> str:
         return f"s3://{self.bucket}/{sample_key(sample_id)}"
 
 
-def _prediction(prediction: Prediction, sample: Sample) -> dict[str, Any]:
-    scores = [box.score for box in prediction.boxes if box.score is not None]
+def _prediction(prediction: Prediction, selected: Selected) -> dict[str, Any]:
+    """The prediction as Label Studio takes it; its score is how sure the model is, so the lowest is the hardest."""
     return {
         "model_version": CHANNEL,
-        "score": sum(scores) / len(scores) if scores else 0.0,
-        "result": regions_of(prediction.boxes, sample.width, sample.height),
+        "score": round(1 - selected.hardness, 4),
+        "result": regions_of(prediction.boxes, selected.sample.width, selected.sample.height),
     }

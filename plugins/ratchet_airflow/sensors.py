@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
+
 from ratchet_airflow.operators import run_params
 from ratchet_airflow.triggers import GateTrigger, is_final
 

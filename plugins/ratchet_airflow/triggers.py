@@ -27,7 +27,7 @@ class GateTrigger(BaseTrigger):
     """
 
     def __init__(self, gate: Gate, job: str, run_id: str, params: dict[str, Any], period: float, until: float):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.gate = gate
         self.job = job
         self.run_id = run_id
@@ -46,7 +46,7 @@ class GateTrigger(BaseTrigger):
             self.log.info(verdict.sentence)
             final = is_final(self.gate, verdict)
             if final or time.time() >= self.until:
-                yield TriggerEvent({"met": bool(verdict.met), "final": final, "sentence": verdict.sentence})
+                yield TriggerEvent({"met": bool(verdict.met), "final": final, "sentence": verdict.sentence})  # type: ignore[no-untyped-call]
                 return
 
     def _check(self) -> Verdict:
@@ -63,7 +63,7 @@ class WaitingTrigger(BaseEventTrigger):
     """
 
     def __init__(self, job: str, period: float = 5.0, repeat: float = 30.0):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.job = job
         self.period = period
         self.repeat = repeat
@@ -79,7 +79,7 @@ class WaitingTrigger(BaseEventTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         while True:
             if waiting := await self._look():
-                yield TriggerEvent({"waiting": waiting})
+                yield TriggerEvent({"waiting": waiting})  # type: ignore[no-untyped-call]
                 await asyncio.sleep(self.repeat)
             else:
                 await asyncio.sleep(self.period)

@@ -16,7 +16,7 @@ from tests.airflow_home import load_dags
 pytestmark = pytest.mark.slow
 
 ENTRIES = {"start_at_evaluate", "start_at_promote"}
-Run = Callable[..., dict[str, str]]
+Run = Callable[..., dict[str, set[str]]]
 
 
 @pytest.fixture(scope="module")

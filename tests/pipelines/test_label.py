@@ -75,24 +75,24 @@ def annotate(project: LabellingProject, task: int, *boxes: Box, **changes: Any) 
 
 
 def test_push_makes_one_task_of_every_selected_sample(workspace: Workspace, job: Job) -> None:
-    samples = {hardness: board(workspace, job, number, hardness) for number, hardness in enumerate((0.2, 11.0, 0.9))}
+    samples = {hardness: board(workspace, job, number, hardness) for number, hardness in enumerate((0.2, 0.95, 0.9))}
     assert label.push(workspace, job).pushed == 3
 
     project = project_of(workspace, job)
     tasks = tasks_of(project)
-    assert [task.data["hardness"] for task in tasks] == [11.0, 0.9, 0.2]
+    assert [task.data["hardness"] for task in tasks] == [0.95, 0.9, 0.2]
     hardest = tasks[0]
-    sample = samples[11.0]
+    sample = samples[0.95]
     assert hardest.data == {
         "image": f"s3://{workspace.settings.store_bucket}/{sample_key(sample.id)}",
         "template": f"s3://{workspace.settings.store_bucket}/{sample_key(sample.id)}",
         "sample_id": sample.id,
         "domain": "line 1",
-        "hardness": 11.0,
+        "hardness": 0.95,
         "model_version": "v3",
     }
     (prediction,) = hardest.predictions
-    assert prediction.score == pytest.approx(0.6)
+    assert prediction.score == pytest.approx(0.05)
     assert prediction.result[0]["value"]["x"] == pytest.approx(10.0)
     assert workspace.ledger.task_of(job.name, sample.id) == hardest.id
     assert workspace.ledger.counts(job.name) == {"pushed": 3}
@@ -102,9 +102,9 @@ def test_push_makes_one_task_of_every_selected_sample(workspace: Workspace, job:
 
 
 def test_people_get_the_hardest_first_with_the_boxes_of_whichever_model(workspace: Workspace, job: Job) -> None:
-    board(workspace, job, 0, hardness=2.0, model="v3")
+    board(workspace, job, 0, hardness=0.7, model="v3")
     label.push(workspace, job)
-    board(workspace, job, 1, hardness=10.0, model="v4")
+    board(workspace, job, 1, hardness=0.9, model="v4")
     board(workspace, job, 2, hardness=0.5, model="v4")
     label.push(workspace, job)
     project = project_of(workspace, job)
@@ -115,13 +115,14 @@ def test_people_get_the_hardest_first_with_the_boxes_of_whichever_model(workspac
         answer = httpx.post(
             f"{settings.label_studio_url}/api/dm/actions",
             params={"id": "next_task", "project": project.id, "tabID": tab.id},
+            json={"project": project.id, "ordering": tab.data["ordering"]},
             headers={"Authorization": f"Token {settings.label_studio_token}"},
             timeout=30,
         )
         task = answer.json()
         shown.append((task["data"]["hardness"], task["data"]["model_version"], len(task["predictions"])))
         annotate(project, task["id"])
-    assert shown == [(10.0, "v4", 1), (2.0, "v3", 1), (0.5, "v4", 1)]
+    assert shown == [(0.9, "v4", 1), (0.7, "v3", 1), (0.5, "v4", 1)]
 
 
 def test_images_come_through_label_studio(workspace: Workspace, job: Job) -> None:

@@ -104,6 +104,7 @@ def test_broken_job_is_an_import_error_beside_the_others(running: Running) -> No
     assert "broken.yaml" in error
     assert "colour" in error
     assert "Traceback" not in error
+    assert {f"boards.{verb}" for verb in ("collect", "sync", "learn", "rollback")} == running.api.dags()
 
 
 def test_login_and_form_refuse_in_words(running: Running) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipelines.settings import ROOT, Settings
+from pipelines.settings import Settings
 from services import label_studio, process
 from services.ports import free_port
 from services.process import ServerFailed
@@ -43,7 +43,7 @@ def test_it_calls_nobody_and_refuses_to_be_sent_to_private_addresses(client: htt
 
 
 def test_a_second_start_keeps_everything(label_studio_server: Settings, tmp_path: Path) -> None:
-    program = ROOT / ".ratchet" / "label-studio" / "venv" / "bin" / "label-studio"
+    program = label_studio.PROGRAM
     settings = replace(label_studio_server, home=tmp_path, label_studio_url=f"http://127.0.0.1:{free_port()}")
     headers = {"Authorization": f"Token {settings.label_studio_token}"}
     for titles in ([], ["kept"]):

@@ -15,9 +15,9 @@ CLASSES = ["hole", "spot"]
 RECIPE = {"steps": 80, "batch_size": 4, "crop": 128}
 
 
-def fresh(levels: int = 1) -> FPN:
+def fresh() -> FPN:
     """A model with random weights."""
-    model = FPN(CLASSES, levels=levels)
+    model = FPN(CLASSES)
     model._predictor = model._new_predictor(0)
     return model
 
@@ -78,17 +78,6 @@ def test_a_loaded_model_predicts_the_same(trained, boards, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(100, 100), (64, 200), (193, 129)])
-def test_images_of_any_size_are_predicted(trained, boards, size):
-    board = boards(0, 1, 256)[0]
-    cut = replace(board, image=board.image[: size[0], : size[1]], template=board.template[: size[0], : size[1]])
-    for box in trained.predict([cut])[0]:
-        assert 0 <= box.x1 < box.x2 <= size[1]
-        assert 0 <= box.y1 < box.y2 <= size[0]
-        assert 0.05 <= box.score <= 1
-
-
-@pytest.mark.slow
 def test_the_batch_does_not_change_the_predictions(trained, boards):
     examples = boards(100, 5)
     together, alone = trained.predict(examples, batch_size=5), trained.predict(examples, batch_size=1)
@@ -139,8 +128,3 @@ def test_a_damaged_model_folder_is_refused(tmp_path):
     (tmp_path / "model" / "weights.npz").write_bytes(weights[:-100] + bytes(100))
     with pytest.raises(ModelRefused, match=r"weights\.npz is not the file that was saved"):
         load_model(tmp_path / "model")
-
-
-def test_several_levels_predict(boards):
-    model = fresh(levels=3)
-    assert model.predict(boards(0, 1)) == model.predict(boards(0, 1))

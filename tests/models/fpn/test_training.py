@@ -8,7 +8,6 @@ import sys
 import time
 from dataclasses import replace
 
-import keras
 import numpy as np
 import pytest
 
@@ -61,6 +60,7 @@ def examples(boards) -> PreparedExamples:
     return PreparedExamples(boards(0, 4), CLASSES, "pair")
 
 
+@pytest.mark.slow
 def test_the_weights_that_scored_best_are_kept_and_waiting_ends(examples):
     network = build_network(2, 2)
     seen = []
@@ -77,6 +77,7 @@ def test_the_weights_that_scored_best_are_kept_and_waiting_ends(examples):
     assert all(np.array_equal(kept, best) for kept, best in zip(network.get_weights(), seen[1], strict=True))
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_not_repeated(examples, tmp_path):
     recipe = Recipe(steps=3, **SHORT)
     networks = [build_network(2, 2), build_network(2, 2)]
@@ -86,22 +87,20 @@ def test_a_finished_training_is_not_repeated(examples, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.slow
 def test_another_recipe_starts_anew(examples, tmp_path):
     for steps in (2, 3):
         outcome = fit(build_network(2, 2), 1, examples, Recipe(steps=steps, **SHORT), seed=0, checkpoint_dir=tmp_path)
         assert outcome.resumed_from == 0
 
 
-def broken_network() -> keras.Model:
+@pytest.mark.slow
+def test_a_training_that_diverges_says_so(examples):
     network = build_network(2, 2)
     weights = network.get_weights()
     network.set_weights([np.full_like(weights[0], np.nan), *weights[1:]])
-    return network
-
-
-def test_a_training_that_diverges_says_so(examples):
     with pytest.raises(TrainingDiverged, match=r"step 1 of 2; lower learning_rate"):
-        fit(broken_network(), 1, examples, Recipe(steps=2, **SHORT), seed=0)
+        fit(network, 1, examples, Recipe(steps=2, **SHORT), seed=0)
 
 
 def test_all_that_is_wrong_with_a_recipe_is_named():
@@ -116,17 +115,13 @@ def test_boards_that_are_too_small_are_refused(boards):
         fit(build_network(2, 2), 1, PreparedExamples(tiny, CLASSES, "pair"), Recipe(), seed=0)
 
 
-def test_boxes_that_can_never_be_whole_are_warned_of(boards, caplog):
+@pytest.mark.slow
+def test_what_goes_on_is_logged(boards, caplog, monkeypatch):
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_LINES", 0)
     board = boards(0, 1)[0]
     long = replace(board, boxes=(replace(board.boxes[0], x1=0, x2=100),))
-    with pytest.raises(TrainingDiverged):
-        fit(broken_network(), 1, PreparedExamples([long], CLASSES, "pair"), Recipe(steps=1, **SHORT), seed=0)
-    assert "1 boxes are longer than a training sample of 64 px" in caplog.text
-
-
-def test_progress_is_logged(examples, caplog, monkeypatch):
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_LINES", 0)
     with caplog.at_level(logging.INFO, logger="models.fpn.training"):
-        fit(build_network(2, 2), 1, examples, Recipe(steps=2, **SHORT), seed=0)
+        fit(build_network(2, 2), 1, PreparedExamples([long], CLASSES, "pair"), Recipe(steps=2, **SHORT), seed=0)
+    assert "1 boxes are longer than a training sample of 64 px" in caplog.text
     assert "step 2 of 2, loss" in caplog.text
     assert "s left" in caplog.text

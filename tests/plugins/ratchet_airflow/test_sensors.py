@@ -27,7 +27,7 @@ DELTA = Condition(metric="ap_delta", operator=">", threshold=0)
 NIGHT = Timer(start="02:00", end="04:00")
 
 
-def sensor(gate: str = "train", **options: Any) -> GateSensor:
+def sensor(gate: steps.Gate = "train", **options: Any) -> GateSensor:
     return GateSensor(gate=gate, job="boards", **{"poke_interval": 0.05, "timeout": 30, **options})
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
@@ -19,7 +19,7 @@ def announcements(trigger: WaitingTrigger, seconds: float, meanwhile: Callable[[
 
     async def listen() -> None:
         async for event in trigger.run():
-            heard.append(event.payload)
+            heard.append(event.payload)  # noqa: PERF401 (an endless stream)
 
     async def session() -> None:
         listening = asyncio.create_task(listen())
@@ -57,14 +57,14 @@ def test_announces_once_the_gate_is_open_and_again_after_a_restart(label: Callab
 
 
 def test_speaks_at_most_once_per_repeat_while_something_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "images_waiting", lambda job: 7)
+    monkeypatch.setattr(steps, "images_waiting", lambda _: 7)
     started = time.monotonic()
     heard = announcements(ImagesWaiting("boards", period=0.01, repeat=0.3), 1.0)
     assert 2 <= len(heard) <= (time.monotonic() - started) / 0.3 + 1
 
 
 def test_goes_on_after_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter([ConnectionError("refused"), 0, 2])
+    answers: Iterator[int | Exception] = iter([ConnectionError("refused"), 0, 2])
 
     def waiting(job: str) -> int:
         answer = next(answers)
