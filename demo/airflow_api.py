@@ -15,7 +15,11 @@ TASK_FIELDS = ("task_id", "state", "try_number", "start_date", "end_date")
 
 
 class AirflowRefused(RuntimeError):
-    """Airflow did not do what was asked; the message holds its answer."""
+    """Airflow did not do what was asked; the message holds its answer, `status` the HTTP status where it gave one."""
+
+    def __init__(self, message: str, status: int | None = None):
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ class AirflowApi:
             entry = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
             return self._ask("GET", entry, params={"deserialize": True})["value"]
         except AirflowRefused as refusal:
-            if refusal.args[1:] == (httpx.codes.NOT_FOUND,):
+            if refusal.status == httpx.codes.NOT_FOUND:
                 return None
             raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,8 @@ from pipelines.workspace import Workspace
 Say = Callable[[str], None]
 LONGEST_WAIT_SECONDS = 1200.0
 LOOK_AGAIN_SECONDS = 1.0
+PROGRESS_SECONDS = 20.0
+STEP = re.compile(r"step \d+ of \d+[^\n]*")
 TOLD = ("success", "failed", "up_for_retry")
 UNTOLD = ("start", "start_at_evaluate", "start_at_promote")
 
@@ -79,6 +82,7 @@ class Loop:
     airflow: AirflowApi
     say: Say
     _told: set[str] = field(default_factory=set)
+    _progress_at: float = 0.0
 
     def begin(self, scenario: Scenario) -> Decision:
         """Import the labelled boards and wait until the first model serves."""
@@ -150,6 +154,8 @@ class Loop:
         """Say which tasks of the latest runs ended since the last look."""
         for run in reversed(self.airflow.runs(dag, limit=3)):
             for task in self.airflow.tasks(dag, run.run_id):
+                if task.state == "running" and task.task_id == "train":
+                    self._tell_progress(dag, run.run_id, task)
                 ended = f"{dag} {run.run_id} {task.task_id} {task.try_number} {task.state}"
                 if task.state not in TOLD or ended in self._told:
                     continue
@@ -164,6 +170,15 @@ class Loop:
                     self.say(f"  {dag}: {task.task_id} {_duration(task)}")
                 if task.state == "up_for_retry":
                     self.say(f"  {dag}: {task.task_id} ended early and is tried again")
+
+    def _tell_progress(self, dag: str, run_id: str, task: TaskInstance) -> None:
+        """Say how far a training is, now and then."""
+        if time.monotonic() - self._progress_at < PROGRESS_SECONDS:
+            return
+        self._progress_at = time.monotonic()
+        steps = STEP.findall(self.airflow.log(dag, run_id, task.task_id, task.try_number))
+        if steps:
+            self.say(f"  {dag}: train {steps[-1]}")
 
 
 def _duration(task: TaskInstance) -> str:

@@ -14,6 +14,7 @@ from models.coco import coco, mean
 from models.pooled import average_precision, match, ratios
 
 Value = float | None
+POOLED = ("ap", "precision", "recall", "f1")
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,10 @@ def evaluate(
     Precision, recall and F are over predictions that score at least `threshold`, AP and AP50 over all of them.
 
     Raises:
-        ValueError: predictions for images that are not in `truth`, or labels that are not in `classes`.
+        ValueError: images without a domain, predictions for images that are not in `truth`, or labels that are not in
+            `classes`.
     """
-    _check(truth, predicted, classes)
+    _check(truth, predicted, domains, classes)
     images = {}
     for name in sorted(truth):
         ranked = sorted(predicted.get(name, ()), key=lambda box: -(1.0 if box.score is None else box.score))
@@ -108,7 +110,7 @@ def evaluate(
         images=len(images),
         metrics={**_pooled(images.values(), threshold), "ap50": mean(ap50)},
         per_class={
-            **{metric: {label: by_class[label][metric] for label in classes} for metric in _POOLED},
+            **{metric: {label: by_class[label][metric] for label in classes} for metric in POOLED},
             "ap50": ap50,
         },
         per_domain={
@@ -123,11 +125,15 @@ def evaluate(
     )
 
 
-_POOLED = ("ap", "precision", "recall", "f1")
-
-
-def _check(truth: Mapping[str, Sequence[Box]], predicted: Mapping[str, Sequence[Box]], classes: Sequence[str]) -> None:
+def _check(
+    truth: Mapping[str, Sequence[Box]],
+    predicted: Mapping[str, Sequence[Box]],
+    domains: Mapping[str, str],
+    classes: Sequence[str],
+) -> None:
     problems = []
+    if homeless := sorted(set(truth) - set(domains)):
+        problems.append(f"there are images without a domain: {', '.join(homeless[:5])}")
     if strangers := sorted(set(predicted) - set(truth)):
         problems.append(f"there are predictions for images without a truth: {', '.join(strangers[:5])}")
     labels = {box.label for boxes in (*truth.values(), *predicted.values()) for box in boxes}
@@ -148,7 +154,7 @@ def _pooled(images: Iterable[_Image], threshold: float, label: str | None = None
     pooled, hits = np.concatenate(confidences), np.concatenate(right)
     kept = pooled >= threshold
     figures = (average_precision(pooled, hits, support), *ratios(int(hits[kept].sum()), int(kept.sum()), support))
-    return dict(zip(_POOLED, figures, strict=True))
+    return dict(zip(POOLED, figures, strict=True))
 
 
 def _ap50(images: Mapping[str, _Image], classes: Sequence[str]) -> dict[str, Value]:

@@ -131,10 +131,11 @@ class EstimatorSpecification(Specification):
 
 
 class TrainSpecification(Specification):
-    """When and how to train."""
+    """When and how to train: `parameters` are the recipe's, those of `updateParameters` differ once a model serves."""
 
     trigger: Trigger = Trigger(condition=Condition(metric="num_of_samples", operator=">=", threshold=500))
     parameters: dict[str, Any] = Field(default_factory=dict)
+    update_parameters: dict[str, Any] = Field(default_factory=dict)
     seed: int = 0
 
 

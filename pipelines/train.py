@@ -50,7 +50,8 @@ def train(
     served = workspace.served(job.name)
     parent = parent or (served.version if served else None)
     dataset = workspace.registry.dataset(job.name, dataset_version)
-    recipe = {**job.train_spec.parameters, **(parameters or {})}
+    update = job.train_spec.update_parameters if parent else {}
+    recipe = {**job.train_spec.parameters, **update, **(parameters or {})}
     seed = int(recipe.pop("seed", job.train_spec.seed))
     origin = {
         "dataset_version": dataset.version,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -16,7 +14,7 @@ from models.estimator import TrainingRefused
 from models.fpn.registration import register
 
 Input = Literal["image", "pair"]
-MOST_CACHED_BYTES = 4 << 30
+MOST_KEPT_BYTES = 4 << 30
 
 
 def pixels(example: Example, input_kind: Input) -> np.ndarray:
@@ -50,39 +48,42 @@ class Outline:
 
 
 class PreparedExamples:
-    """Training examples with their outlines at hand and as many of their pixels as fit into the cache.
+    """Training examples, read once for their outlines; as many as fit into 4 GiB keep their pixels.
 
     Raises:
         TrainingRefused: with every example that cannot be learnt from.
     """
 
     def __init__(self, examples: Sequence[Example], labels: Sequence[str], input_kind: Input):
-        indices = {label: index for index, label in enumerate(labels)}
         self.outlines: list[Outline] = []
-        first = pixels(examples[0], input_kind).nbytes if len(examples) and not _problem(examples[0], input_kind) else 1
-        self.pixels = lru_cache(max(64, MOST_CACHED_BYTES // first))(lambda index: pixels(examples[index], input_kind))
-
-        def outline(index: int) -> Outline | list[str]:
-            example = examples[index]
-            problem = _problem(example, input_kind)
+        self._examples = examples
+        self._input = input_kind
+        self._kept: dict[int, np.ndarray] = {}
+        indices = {label: index for index, label in enumerate(labels)}
+        free = MOST_KEPT_BYTES
+        problems = [] if len(examples) else ["there is not one example to learn from"]
+        for position in range(len(examples)):
+            example = examples[position]
             unknown = sorted({box.label for box in example.boxes} - set(labels))
-            if problem or unknown:
-                strange = [f"{example.sample_id}: the class {label!r} is not among the model's" for label in unknown]
-                return [problem, *strange] if problem else strange
-            self.pixels(index)
+            problems.extend(f"{example.sample_id}: the class {label!r} is not among the model's" for label in unknown)
+            if problem := _problem(example, input_kind):
+                problems.append(problem)
+            if problems:
+                continue
+            prepared = pixels(example, input_kind)
+            if prepared.nbytes <= free:
+                self._kept[position] = prepared
+                free -= prepared.nbytes
             height, width = example.image.shape
             classes = np.array([indices[box.label] for box in example.boxes], np.int32)
-            return Outline(example.sample_id, height, width, corners(example.boxes), classes)
-
-        problems = [] if len(examples) else ["there is not one example to learn from"]
-        with ThreadPoolExecutor(2) as threads:
-            for result in threads.map(outline, range(len(examples))):
-                if isinstance(result, Outline):
-                    self.outlines.append(result)
-                else:
-                    problems.extend(result)
+            self.outlines.append(Outline(example.sample_id, height, width, corners(example.boxes), classes))
         if problems:
             raise TrainingRefused(problems)
+
+    def pixels(self, position: int) -> np.ndarray:
+        """The channels of one example, uint8 [height, width, channels]; read again if they were not kept."""
+        kept = self._kept.get(position)
+        return pixels(self._examples[position], self._input) if kept is None else kept
 
     def __len__(self) -> int:
         return len(self.outlines)

@@ -180,7 +180,7 @@ class _Run:
     def judge(self, score: float, patience: int) -> None:
         progress = self.progress
         progress.validation.append({"step": float(progress.step), "score": score})
-        logger.info("step %d: validation score %.4f, best so far %.4f", progress.step, score, progress.best_score)
+        logger.info("step %d: validation score %.4f", progress.step, score)
         if score > progress.best_score:
             progress.best_score, progress.best_step, progress.fruitless = score, progress.step, 0
             self.best = self.network.get_weights()

@@ -97,5 +97,5 @@ def test_an_unknown_metric_is_refused_with_the_known_ones():
 
 
 def test_strangers_are_refused_all_at_once():
-    with pytest.raises(ValueError, match=r"without a truth: b.*labels spur"):
-        evaluate({"a": []}, {"b": [Box(0, 0, 9, 9, "spur", 1.0)]}, {"a": "x"}, CLASSES, 0.5)
+    with pytest.raises(ValueError, match=r"without a domain: a.*without a truth: b.*labels spur"):
+        evaluate({"a": []}, {"b": [Box(0, 0, 9, 9, "spur", 1.0)]}, {}, CLASSES, 0.5)

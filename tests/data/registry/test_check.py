@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
 from data.registry.git import git
+from tests.data.registry.trial import Trial
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def whole(trial: Any) -> Any:
+def whole(trial: Trial) -> Trial:
     """A registry of two dataset versions, two models and a promotion in which nothing is wrong."""
     first = trial.publish(range(6))
     second = trial.publish(range(6, 9))
@@ -30,17 +30,18 @@ def whole(trial: Any) -> Any:
     return trial
 
 
-def test_missing_and_changed_bytes(whole: Any) -> None:
-    parts = whole.registry.dataset_version("pcb").parts
-    whole.store.delete(parts[0].shard.key)
+def test_missing_and_changed_bytes(whole: Trial) -> None:
+    shard = whole.registry.dataset_version("pcb").parts[0].shard
+    assert shard is not None
+    whole.store.delete(shard.key)
     whole.store.put(whole.registry.model("pcb", "v2").key, b"other bytes")
     problems = whole.registry.check("pcb")
     assert len(problems) == 2
-    assert any(parts[0].shard.key in problem and "there is no object" in problem for problem in problems)
+    assert any(shard.key in problem and "there is no object" in problem for problem in problems)
     assert any("has the SHA-256" in problem for problem in problems)
 
 
-def test_bytes_that_no_version_names(whole: Any) -> None:
+def test_bytes_that_no_version_names(whole: Trial) -> None:
     whole.publish(range(3), label="spur")
     whole.registry.publish_dataset("other", whole.labelled([1]), read_bytes=whole.read_bytes, checks={})
     assert whole.registry.check("pcb") == []
@@ -50,7 +51,7 @@ def test_bytes_that_no_version_names(whole: Any) -> None:
     ]
 
 
-def test_promotions_that_name_what_does_not_exist(whole: Any) -> None:
+def test_promotions_that_name_what_does_not_exist(whole: Trial) -> None:
     clone = whole.folder / "registry"
     [commit] = git(clone, "rev-parse", "refs/tags/pcb@v2.0.0^{commit}").decode().split()
     for number, version, run in ((3, "v7", "b"), (4, "v1", "b")):
@@ -67,7 +68,7 @@ def test_promotions_that_name_what_does_not_exist(whole: Any) -> None:
     ]
 
 
-def test_models_that_name_what_does_not_exist(whole: Any) -> None:
+def test_models_that_name_what_does_not_exist(whole: Trial) -> None:
     metadata = {"run_key": "three", "parent": "v9", "dataset_version": "d9"}
     whole.registry.publish_model("pcb", whole.model("three"), metadata)
     metadata = {"run_key": "four", "parent": "v1", "dataset_version": "d1", "dataset_hash": "0" * 64}
@@ -79,7 +80,7 @@ def test_models_that_name_what_does_not_exist(whole: Any) -> None:
     ]
 
 
-def test_a_version_that_is_not_what_it_says(whole: Any) -> None:
+def test_a_version_that_is_not_what_it_says(whole: Trial) -> None:
     clone = whole.folder / "registry"
     git(clone, "checkout", "--quiet", "--detach", "origin/main")
     path = clone / "data/pcb/dataset.json"

@@ -7,19 +7,21 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from data.images import decode
 from data.registry import DatasetRefused, RegistryDamaged, UnknownVersion
+from tests.data.registry.trial import Trial
 
 pytestmark = pytest.mark.slow
 
 
-def test_first_version_has_every_sample_with_its_label_and_pixels(trial: Any) -> None:
+def test_first_version_has_every_sample_with_its_label_and_pixels(trial: Trial) -> None:
     pairs = trial.labelled(range(10))
     version = trial.publish(range(10))
     assert (version.version, version.parent, version.train_count, version.holdout_count) == ("d1", None, 8, 2)
@@ -35,14 +37,15 @@ def test_first_version_has_every_sample_with_its_label_and_pixels(trial: Any) ->
     )
     for example in examples:
         row = rows[example.sample_id]
-        np.testing.assert_array_equal(example.image, decode(trial.bytes[example.sample_id]))
-        np.testing.assert_array_equal(example.template, decode(trial.bytes[row.sample.template_id]))
+        np.testing.assert_array_equal(example.image, decode(trial.contents[example.sample_id]))
+        assert row.sample.template_id is not None
+        np.testing.assert_array_equal(example.template, decode(trial.contents[row.sample.template_id]))
         assert example.boxes == row.annotation.boxes
     assert len(dataset.examples("holdout")) == 2
     assert trial.registry.check("pcb") == []
 
 
-def test_next_version_adds_relabels_and_removes_and_the_first_stays_as_it_was(trial: Any) -> None:
+def test_next_version_adds_relabels_and_removes_and_the_first_stays_as_it_was(trial: Trial) -> None:
     first = trial.publish(range(10))
     before = {row.sample.id: row for row in trial.registry.dataset("pcb", "d1").rows()}
     trial.asked.clear()
@@ -70,7 +73,7 @@ def test_next_version_adds_relabels_and_removes_and_the_first_stays_as_it_was(tr
     assert trial.registry.check("pcb") == []
 
 
-def test_same_content_is_the_same_version(trial: Any) -> None:
+def test_same_content_is_the_same_version(trial: Trial) -> None:
     first = trial.publish(range(10))
     assert trial.publish(range(10)) == first
     assert trial.publish(range(3, 5)) == first
@@ -86,17 +89,17 @@ def test_same_content_is_the_same_version(trial: Any) -> None:
     assert trial.registry.check("pcb") == []
 
 
-def test_same_rows_are_the_same_bytes_in_any_order_and_place(trials: Any) -> None:
+def test_same_rows_are_the_same_bytes_in_any_order_and_place(trials: Callable[[], Trial]) -> None:
     one, other = trials(), trials()
     pairs = one.labelled(range(20))
     one.registry.publish_dataset("pcb", pairs, read_bytes=one.read_bytes, checks={})
     random.Random(1).shuffle(pairs)
-    other.bytes = one.bytes
+    other.contents = one.contents
     other.registry.publish_dataset("pcb", pairs, read_bytes=other.read_bytes, checks={})
     assert one.state() == other.state()
 
 
-def test_checking_out_a_tag_reproduces_the_hashes(trial: Any, tmp_path: Path) -> None:
+def test_checking_out_a_tag_reproduces_the_hashes(trial: Trial, tmp_path: Path) -> None:
     trial.publish(range(6))
     trial.publish(range(6, 9))
     elsewhere = tmp_path / "elsewhere"
@@ -116,7 +119,7 @@ def test_checking_out_a_tag_reproduces_the_hashes(trial: Any, tmp_path: Path) ->
         assert found == said
 
 
-def test_a_fresh_clone_fetches_only_what_it_reads(trial: Any) -> None:
+def test_a_fresh_clone_fetches_only_what_it_reads(trial: Trial) -> None:
     trial.publish(range(6))
     trial.publish(range(6, 12))
     dataset = trial.clone("elsewhere").dataset("pcb")
@@ -134,9 +137,7 @@ def test_a_fresh_clone_fetches_only_what_it_reads(trial: Any) -> None:
 
 
 @pytest.mark.parametrize("problem", ["twice", "added and removed", "of another sample", "moved", "bytes", "nothing"])
-def test_refused_samples_leave_everything_as_it_was(trial: Any, problem: str) -> None:
-    from dataclasses import replace
-
+def test_refused_samples_leave_everything_as_it_was(trial: Trial, problem: str) -> None:
     if problem != "nothing":
         trial.publish(range(5))
     before = trial.state()
@@ -155,7 +156,7 @@ def test_refused_samples_leave_everything_as_it_was(trial: Any, problem: str) ->
     assert trial.registry.check("pcb") == []
 
 
-def test_unknown_version_says_what_there_is(trial: Any) -> None:
+def test_unknown_version_says_what_there_is(trial: Trial) -> None:
     with pytest.raises(UnknownVersion, match="pcb has no dataset version yet"):
         trial.registry.dataset("pcb")
     trial.publish(range(5))
@@ -163,12 +164,14 @@ def test_unknown_version_says_what_there_is(trial: Any) -> None:
         trial.registry.dataset("pcb", "d7")
 
 
-def test_damaged_bytes_are_never_read_as_data(trial: Any) -> None:
+def test_damaged_bytes_are_never_read_as_data(trial: Trial) -> None:
     version = trial.publish(range(5))
-    trial.store.put(version.parts[0].shard.key, b"something else")
+    assert version.parts[0].shard is not None
+    key = version.parts[0].shard.key
+    trial.store.put(key, b"something else")
     dataset = trial.clone("elsewhere").dataset("pcb")
     with pytest.raises(RegistryDamaged, match="has the SHA-256"):
         dataset.examples("train")[0]
-    trial.store.delete(version.parts[0].shard.key)
+    trial.store.delete(key)
     with pytest.raises(RegistryDamaged, match="push it again"):
         dataset.examples("train")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from data.archive import members
 from data.registry import UnknownVersion
+from tests.data.registry.trial import Trial
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +20,7 @@ def metadata(run_key: str, parent: str | None = None, **more: Any) -> dict[str, 
     return {"run_key": run_key, "parent": parent, "dataset_version": None, "classes": ["open"], **more}
 
 
-def test_a_model_comes_back_as_it_was_stored(trial: Any, tmp_path: Path) -> None:
+def test_a_model_comes_back_as_it_was_stored(trial: Trial, tmp_path: Path) -> None:
     stored = trial.registry.publish_model("pcb", trial.model(), metadata("one", loss=0.25))
     assert stored.version == "v1"
     assert trial.clone("elsewhere").model("pcb", "v1") == stored
@@ -29,7 +31,7 @@ def test_a_model_comes_back_as_it_was_stored(trial: Any, tmp_path: Path) -> None
     assert files == {"parts/weights": "weights", "model.json": "{}"}
 
 
-def test_the_store_alone_has_the_bytes_under_the_key(trial: Any, tmp_path: Path) -> None:
+def test_the_store_alone_has_the_bytes_under_the_key(trial: Trial, tmp_path: Path) -> None:
     stored = trial.registry.publish_model("pcb", trial.model(), metadata("one"))
     content = trial.store.get(stored.key)
     assert hashlib.sha256(content).hexdigest() == stored.hash
@@ -38,7 +40,7 @@ def test_the_store_alone_has_the_bytes_under_the_key(trial: Any, tmp_path: Path)
     assert list(members(archive)) == ["model.json", "parts/weights"]
 
 
-def test_a_run_key_has_one_version(trial: Any) -> None:
+def test_a_run_key_has_one_version(trial: Trial) -> None:
     first = trial.registry.publish_model("pcb", trial.model("a"), metadata("one"))
     assert trial.registry.publish_model("pcb", trial.model("b"), metadata("one")) == first
     second = trial.registry.publish_model("pcb", trial.model("b"), metadata("two", "v1"))
@@ -49,13 +51,13 @@ def test_a_run_key_has_one_version(trial: Any) -> None:
     assert trial.registry.check("pcb") == []
 
 
-def test_the_same_folder_is_the_same_bytes(trials: Any) -> None:
+def test_the_same_folder_is_the_same_bytes(trials: Callable[[], Trial]) -> None:
     one, other = trials(), trials()
     hashes = {trial.registry.publish_model("pcb", trial.model(), metadata("one")).hash for trial in (one, other)}
     assert len(hashes) == 1
 
 
-def test_nothing_is_stored_of_an_empty_folder(trial: Any, tmp_path: Path) -> None:
+def test_nothing_is_stored_of_an_empty_folder(trial: Trial, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="save a model into it first"):
         trial.registry.publish_model("pcb", tmp_path / "empty", metadata("one"))

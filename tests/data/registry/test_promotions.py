@@ -5,17 +5,17 @@ from __future__ import annotations
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from data.registry import Promotion, UnknownVersion
+from tests.data.registry.trial import Trial
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def promoting(trial: Any) -> Any:
+def promoting(trial: Trial) -> Trial:
     """A registry with the model versions v1 and v2 of the job pcb."""
     for number, parent in ((1, None), (2, "v1")):
         described = {"run_key": str(number), "parent": parent, "dataset_version": None}
@@ -23,14 +23,14 @@ def promoting(trial: Any) -> Any:
     return trial
 
 
-def promote(trial: Any, version: str, run_id: str) -> Promotion:
+def promote(trial: Trial, version: str, run_id: str) -> Promotion:
     promotion: Promotion = trial.registry.promote(
         "pcb", version, actor="a person", reason='better: "0.9" > 0.8\n# really', decision={"run_id": run_id, "ap": 0.9}
     )
     return promotion
 
 
-def test_history_is_append_only_and_a_rollback_is_part_of_it(promoting: Any) -> None:
+def test_history_is_append_only_and_a_rollback_is_part_of_it(promoting: Trial) -> None:
     made = [promote(promoting, version, run) for version, run in (("v1", "a"), ("v2", "b"), ("v1", "c"))]
     promotions = promoting.clone("elsewhere").promotions("pcb")
     assert promotions == made
@@ -42,7 +42,7 @@ def test_history_is_append_only_and_a_rollback_is_part_of_it(promoting: Any) -> 
     assert promoting.registry.check("pcb") == []
 
 
-def test_a_run_promotes_once_even_after_a_rollback(promoting: Any) -> None:
+def test_a_run_promotes_once_even_after_a_rollback(promoting: Trial) -> None:
     promote(promoting, "v1", "a")
     second = promote(promoting, "v2", "b")
     assert promote(promoting, "v2", "b") == second
@@ -51,13 +51,13 @@ def test_a_run_promotes_once_even_after_a_rollback(promoting: Any) -> None:
     assert promoting.registry.promotions("pcb")[-1] == rollback
 
 
-def test_an_unknown_version_is_not_promoted(promoting: Any) -> None:
+def test_an_unknown_version_is_not_promoted(promoting: Trial) -> None:
     with pytest.raises(UnknownVersion, match="v7; it has v1, v2"):
         promote(promoting, "v7", "a")
     assert promoting.registry.promotions("pcb") == []
 
 
-def test_gto_reads_versions_and_promotions(promoting: Any, tmp_path: Path) -> None:
+def test_gto_reads_versions_and_promotions(promoting: Trial, tmp_path: Path) -> None:
     import gto.api
 
     promoting.publish(range(5))

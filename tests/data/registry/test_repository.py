@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,73 +15,60 @@ import pytest
 
 from data.registry import GitFailed
 from data.registry.git import git
+from tests.data.registry.trial import STEPS, Trial
 
 pytestmark = pytest.mark.slow
 
-STEPS = ["written", "added", "pushed", "committed", "tagged", "released"]
-DELAYS = [0.02, 0.05, 0.1, 0.2, 0.4, 0.8]
-
-
-def work(trial: Any) -> list[dict[str, Any]]:
-    """Two dataset versions, a model and a promotion, as steps of processes."""
-    gone = trial.labelled([2])[0][0].id
-    metadata = {"run_key": "one", "parent": None, "dataset_version": "d2"}
-    return [
-        trial.dataset_step(range(6)),
-        trial.dataset_step(range(4, 9), [gone]),
-        {"kind": "model", "folder": str(trial.model()), "metadata": metadata},
-        {"kind": "promotion", "version": "v1", "run": "a"},
-    ]
-
-
-def finish(process: subprocess.Popen[str]) -> None:
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert errors == ""
-    assert output.split()[-1] in ("d1", "d2", "v1")
+MOMENTS = ["written", "added", "pushed", "committed", "tagged", "released"]
+DELAYS = [0.01, 0.03, 0.1, 0.2, 0.4]
+UNKILLED: list[dict[str, Any]] = []
 
 
 @pytest.fixture
-def unkilled(trials: Any) -> Any:
-    """What there is when nothing was killed."""
-    trial = trials()
-    for step in work(trial):
-        finish(trial.start(step))
-    state = trial.state()
+def unkilled(trials: Callable[[], Trial]) -> dict[str, Any]:
+    """What there is after every step when nothing was killed."""
+    if not UNKILLED:
+        trial = trials()
+        for step in STEPS:
+            trial.do(step)
+        UNKILLED.append(trial.state())
+    [state] = UNKILLED
     assert [version["version"] for version in state["datasets"]] == ["d1", "d2"]
     assert len(state["models"]) == len(state["promotions"]) == 1
     return state
 
 
-@pytest.mark.parametrize("moment", STEPS)
-def test_killed_at_any_step_a_retry_ends_in_the_same_state(trials: Any, unkilled: Any, moment: str) -> None:
-    trial, armed = trials(), trials().folder
-    for step in work(trial):
-        (armed / f"registry.{moment}").touch()
-        killed = trial.start(step, failpoints=armed)
-        killed.communicate(timeout=120)
-        # A promotion writes no bytes and makes no commit, so it passes those points by.
-        assert killed.returncode == (0 if (armed / f"registry.{moment}").exists() else -signal.SIGKILL)
-        finish(trial.start(step))
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_at_any_step_a_retry_ends_in_the_same_state(
+    trial: Trial, unkilled: dict[str, Any], moment: str, tmp_path: Path
+) -> None:
+    armed = tmp_path / f"registry.{moment}"
+    for step in STEPS:
+        armed.touch()
+        killed = trial.start(step, failpoints=tmp_path)
+        killed.join(60)
+        # A promotion writes no bytes and makes no commit, so it passes those moments by.
+        assert killed.exitcode == (0 if armed.exists() else -signal.SIGKILL)
+        trial.do(step)
     assert trial.state() == unkilled
     assert trial.registry.check("pcb") == []
 
 
 @pytest.mark.parametrize("delay", DELAYS)
-def test_killed_at_any_moment_a_retry_ends_in_the_same_state(trials: Any, unkilled: Any, delay: float) -> None:
-    trial = trials()
-    for step in work(trial):
+def test_killed_at_any_time_a_retry_ends_in_the_same_state(
+    trial: Trial, unkilled: dict[str, Any], delay: float
+) -> None:
+    for step in STEPS:
         killed = trial.start(step)
-        assert killed.stdout.readline() == "ready\n"
         time.sleep(delay)
         killed.kill()
-        killed.communicate()
-        finish(trial.start(step))
+        killed.join(60)
+        trial.do(step)
     assert trial.state() == unkilled
     assert trial.registry.check("pcb") == []
 
 
-def test_a_killed_writer_s_locks_half_files_and_commits_are_gone_at_the_next_change(trial: Any) -> None:
+def test_a_killed_writer_s_locks_half_files_and_commits_are_gone_at_the_next_change(trial: Trial) -> None:
     trial.publish(range(5))
     clone = trial.folder / "registry"
     (clone / "data/pcb/2.tar").write_bytes(b"half")
@@ -98,7 +85,7 @@ def test_a_killed_writer_s_locks_half_files_and_commits_are_gone_at_the_next_cha
     assert trial.registry.check("pcb") == []
 
 
-def test_a_lost_clone_is_made_again(trial: Any) -> None:
+def test_a_lost_clone_is_made_again(trial: Trial) -> None:
     trial.publish(range(5))
     shutil.rmtree(trial.folder / "registry" / ".git")
     assert trial.publish(range(5, 8)).version == "d2"
@@ -114,7 +101,7 @@ def test_a_clone_without_git_is_not_taken_for_a_part_of_what_it_lies_in(tmp_path
         git(tmp_path / "inside", "status")
 
 
-def test_writers_that_share_no_lock_both_succeed(trial: Any) -> None:
+def test_writers_that_share_no_lock_both_succeed(trial: Trial) -> None:
     trial.publish(range(3))
     slow, fast = (trial.clone(name, lock=nullcontext) for name in ("slow", "fast"))
     raced: list[str] = []
@@ -135,19 +122,19 @@ def test_writers_that_share_no_lock_both_succeed(trial: Any) -> None:
     assert "no version names the object" in orphans[0]
 
 
-def test_readers_wait_for_no_writer(trial: Any) -> None:
+def test_readers_wait_for_no_writer(trial: Trial) -> None:
     trial.publish(range(3))
     seen = []
 
     def read_bytes(name: str) -> bytes:
-        seen.append(trial.clone("registry").dataset("pcb").version)
+        seen.append(trial.registry.dataset("pcb").version)
         return bytes(trial.read_bytes(name))
 
     trial.registry.publish_dataset("pcb", trial.labelled([10]), read_bytes=read_bytes, checks={})
     assert set(seen) == {"d1"}
 
 
-def test_no_secret_is_on_the_disk(trial: Any) -> None:
+def test_no_secret_is_on_the_disk(trial: Trial) -> None:
     trial.publish(range(3))
     secret = trial.store.secret_key.encode()
     files = [file for file in trial.folder.rglob("*") if file.is_file()]

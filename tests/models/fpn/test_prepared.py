@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.estimator import TrainingRefused
+from models.fpn import prepared as prepared_examples
 from models.fpn.prepared import PreparedExamples, pixels
 
 CLASSES = ["hole", "spot"]
@@ -34,6 +35,15 @@ def test_outlines_hold_the_boxes(boards):
     assert [outline.sample_id for outline in prepared.outlines] == [example.sample_id for example in examples]
     assert [CLASSES[index] for index in prepared.outlines[0].classes] == [box.label for box in examples[0].boxes]
     assert prepared.shortest_side == 128
+
+
+def test_pixels_that_were_not_kept_are_read_again(boards, monkeypatch):
+    examples = boards(0, 3)
+    monkeypatch.setattr(prepared_examples, "MOST_KEPT_BYTES", examples[0].image.nbytes * 2)
+    prepared = PreparedExamples(examples, CLASSES, "pair")
+    assert len(prepared._kept) == 1
+    for position, example in enumerate(examples):
+        assert np.array_equal(prepared.pixels(position), pixels(example, "pair"))
 
 
 def test_all_problems_are_named(boards):
