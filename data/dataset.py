@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from data.archive import Extent, members, read_member
 from data.images import Limits, decode
@@ -176,12 +176,15 @@ class Examples(Sequence[Example]):
         return int(self._table.num_rows)
 
     @overload
-    def __getitem__(self, place: int) -> Example: ...
+    def __getitem__(self, place: SupportsIndex) -> Example: ...
     @overload
     def __getitem__(self, place: slice) -> Examples: ...
-    def __getitem__(self, place: int | slice) -> Example | Examples:
+    def __getitem__(self, place: SupportsIndex | slice) -> Example | Examples:
         if isinstance(place, slice):
-            return Examples(self._table.take(range(*place.indices(len(self)))), self._shards)
+            import pyarrow
+
+            places = pyarrow.array(range(*place.indices(len(self))), pyarrow.int64())
+            return Examples(self._table.take(places), self._shards)
         row = self._row(index(place))
         sample = row.sample
         template = None

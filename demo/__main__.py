@@ -17,7 +17,7 @@ from demo.report import draw_boards, draw_rounds
 from demo.scenario import Scenario, deeppcb, synthetic
 from demo.verdict import shortcomings
 from pipelines.check import check
-from pipelines.cli import rounds_table
+from pipelines.cli import show_rounds
 from pipelines.history import rounds
 from pipelines.settings import SettingsRefused, home
 from pipelines.workspace import Workspace
@@ -52,7 +52,7 @@ def begin_anew(place: Path) -> None:
 def scenario(data: Path | None, folder: Path) -> Scenario:
     """What arrives: drawn boards, or the real ones below `data`."""
     if data is None:
-        return synthetic(folder, known=("signal", "mixed"), arriving=("power", "round"), initial=80, night=60)
+        return synthetic(folder, known=("signal", "mixed"), arriving=("power", "round"), initial=80, night=80)
     return deeppcb(
         data,
         known={"group00041": 90, "group13000": 90},
@@ -111,7 +111,7 @@ def turn(workspace: Workspace, deployment: Deployment, plan: Scenario, say) -> l
     found = rounds(workspace, job)
     serving = [turn.serving for turn in found if turn.serving is not None]
     folder = workspace.settings.home / MARK
-    console.print(rounds_table(found))
+    show_rounds(found)
     draw_rounds(found, folder / "rounds.png")
     draw_boards(workspace, job, serving[0], serving[-1], folder / "boards.png")
     console.print(f"  {'Rounds':18} {folder / 'rounds.png'}\n  {'Boards':18} {folder / 'boards.png'}", soft_wrap=True)

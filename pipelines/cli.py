@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from getpass import getuser
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from pipelines.history import Round
 
 app = typer.Typer(
     help="Continual learning for vision models, on Airflow. It only turns one way.",
@@ -19,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-console = Console()
+console = Console(highlight=False)
 
 JobName = Annotated[str, typer.Argument(help="The job's name.", show_default=False)]
 Reason = Annotated[str, typer.Option(help="Kept with the decision, with your name.")]
@@ -78,31 +82,47 @@ def history(job: JobName) -> None:
     from pipelines.workspace import Workspace
 
     workspace = Workspace.open()
-    console.print(rounds_table(rounds(workspace, workspace.job(job))))
+    show_rounds(rounds(workspace, workspace.job(job)))
 
 
-def rounds_table(found: list[Any]) -> Table:
-    """The rounds of a job as a table for a terminal."""
-    table = Table(
-        "round", "seen", "labelled", "dataset", "candidate", "AP", "served", "AP", "delta", "verdict", "why", "serves"
-    )
+def show_rounds(found: Sequence[Round]) -> None:
+    """The rounds of a job, for a terminal: what was compared as a table, and why each was decided so below it."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in (
+        "round",
+        "seen",
+        "mined",
+        "labelled",
+        "dataset",
+        "candidate",
+        "served",
+        "delta",
+        "verdict",
+        "serves",
+    ):
+        table.add_column(heading, no_wrap=True)
     for turn in found:
         decision = turn.decision
+        colour = "green" if decision.verdict == "promoted" else "red"
         table.add_row(
             str(turn.number),
             str(turn.seen),
-            f"{turn.labelled}" + (f" (+{turn.quarantined} quarantined)" if turn.quarantined else ""),
+            str(turn.mined),
+            f"{turn.labelled}" + (f" -{turn.quarantined}" if turn.quarantined else ""),
             decision.dataset_version or "",
-            decision.candidate or "",
-            _score(turn.candidate.get("ap")),
-            decision.served or "nothing",
-            _score(turn.served.get("ap")),
+            f"{decision.candidate} {_score(turn.candidate.get('ap'))}",
+            f"{decision.served} {_score(turn.served.get('ap'))}" if decision.served else "nothing",
             _score(turn.deltas.get("ap"), signed=True),
-            f"[green]{decision.verdict}[/]" if decision.verdict == "promoted" else f"[red]{decision.verdict}[/]",
-            "; ".join(decision.reasons),
+            f"[{colour}]{decision.verdict}[/]",
             turn.serving or "nothing",
         )
-    return table
+    console.print(table)
+    console.print("AP at IoU 0.33 on the round's own holdout, the same for both; labelled -n: n quarantined.")
+    for turn in found:
+        reasons = "; ".join(turn.decision.reasons)
+        console.print(
+            f"round {turn.number}: {turn.decision.verdict} by {turn.decision.actor}, because {reasons}", soft_wrap=True
+        )
 
 
 @app.command("import")

@@ -20,6 +20,7 @@ class Round:
     number: int
     decision: Decision
     seen: int
+    mined: int
     labelled: int
     quarantined: int
     serving: str | None
@@ -50,6 +51,7 @@ def rounds(workspace: Workspace, job: Job) -> list[Round]:
                 number=number,
                 decision=decision,
                 seen=_total(counts, SEEN) - _total(before, SEEN),
+                mined=counts.get("mined", 0) - before.get("mined", 0),
                 labelled=_total(counts, LABELLED) - _total(before, LABELLED),
                 quarantined=counts.get("quarantined", 0) - before.get("quarantined", 0),
                 serving=serving,

@@ -219,19 +219,27 @@ def load_job(path: Path) -> Job:
         raise JobRefused(
             path, [f"it holds a {type(document).__name__}; a job is a mapping with at least name, classes, estimator"]
         )
+    problems = []
+    if document.get("name", path.stem) != path.stem:
+        problems.append(f"name is {document['name']!r}; a job's file is called after it, {document['name']}.yaml")
     try:
-        return Job.model_validate(document)
+        job = Job.model_validate(document)
     except ValidationError as error:
-        raise JobRefused(path, [_problem(detail) for detail in error.errors()]) from None
+        raise JobRefused(path, [*problems, *(_problem(detail) for detail in error.errors())]) from None
+    problems += _mining_problems(job.hard_example_mining)
+    if problems:
+        raise JobRefused(path, problems)
+    return job
 
 
-def load_jobs(folder: Path) -> dict[str, Job]:
-    """Every job of `folder`, by name.
+def _mining_problems(mining: HardExampleMining) -> list[str]:
+    from pipelines.mine import MiningRefused, create_miner
 
-    Raises:
-        JobRefused: the first file that cannot be used.
-    """
-    return {job.name: job for job in (load_job(path) for path in sorted(folder.glob("*.yaml")))}
+    try:
+        create_miner(mining.name, mining.parameters)
+    except MiningRefused as refusal:
+        return [f"hardExampleMining: {problem}" for problem in refusal.problems]
+    return []
 
 
 def _problem(detail: Any) -> str:

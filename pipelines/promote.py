@@ -181,6 +181,7 @@ def record(
     actor: str,
 ) -> None:
     """Remember a decision with what it was based on: in the ledger, and whole in the store."""
+    counts = {**workspace.ledger.counts(job.name), "mined": workspace.ledger.mined(job.name)}
     decision = Decision(
         kind=kind,
         run_id=run_id,
@@ -189,7 +190,7 @@ def record(
         dataset_version=comparison.dataset_version,
         verdict=judgement.verdict,
         reasons=judgement.reasons,
-        metrics={**comparison.summary(), "counts": workspace.ledger.counts(job.name)},
+        metrics={**comparison.summary(), "counts": counts},
         actor=actor,
     )
     workspace.ledger.record_decision(job.name, decision)

@@ -152,7 +152,8 @@ def _push(call: Call) -> dict[str, Any]:
 
 
 def _sync(call: Call) -> dict[str, Any]:
-    return asdict(label.pull(call.workspace, call.job))
+    pulled = asdict(label.pull(call.workspace, call.job))
+    return pulled if pulled["tasks"] else {**pulled, "skip": "no annotation changed since the last synchronisation"}
 
 
 def _curate(call: Call) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from data.registry import Promotion, Registry
 from data.store import ObjectStore
 from models.estimator import Estimator
 from models.version import load_model
-from pipelines.job import Job, JobRefused, load_job
+from pipelines.job import Job, load_job
 from pipelines.settings import Settings
 
 
@@ -70,10 +70,7 @@ class Workspace:
         path = self.settings.jobs / f"{name}.yaml"
         if not path.exists():
             raise UnknownJob(name, sorted(file.stem for file in self.settings.jobs.glob("*.yaml")))
-        job = load_job(path)
-        if job.name != name:
-            raise JobRefused(path, [f"name is {job.name!r}; a job's file is called after it, {job.name}.yaml"])
-        return job
+        return load_job(path)
 
     def served(self, job: str) -> Promotion | None:
         """The newest promotion of the job: what serves, or is about to."""

@@ -73,8 +73,6 @@ class Fleet:
     def _read(self, path: Path) -> None:
         try:
             job = load_job(path)
-            if job.name != path.stem:
-                raise JobRefused(path, [f"name is {job.name!r}; a job's file is called after it, {job.name}.yaml"])
         except JobRefused as refusal:
             self.refused = {**self.refused, path.stem: str(refusal)}
             logger.warning("%s", refusal)

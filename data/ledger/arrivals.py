@@ -80,6 +80,14 @@ class Arrivals(Rows):
         """How many samples are in each state; states without one are left out."""
         return self._tally(job, "state")
 
+    def mined(self, job: str) -> int:
+        """How many samples a miner has chosen for labelling."""
+        chosen = (
+            sa.select(sa.func.count()).select_from(samples).where(samples.c.job == job, samples.c.miner.is_not(None))
+        )
+        with self._reading() as connection:
+            return int(connection.execute(chosen).scalar_one())
+
     def sample(self, job: str, sample_id: str) -> Sample | None:
         """The sample of that hash, or None."""
         return self._first(samples.c.job == job, samples.c.id == sample_id)

@@ -13,10 +13,7 @@ def read_jobs() -> tuple[list[Job], list[JobRefused]]:
     jobs, refusals = [], []
     for path in sorted((ROOT / conf.get("ratchet", "jobs", fallback=DEFAULTS["jobs"])).glob("*.yaml")):
         try:
-            job = load_job(path)
-            if job.name != path.stem:
-                raise JobRefused(path, [f"name is {job.name!r}; a job's file is called after it, {job.name}.yaml"])
-            jobs.append(job)
+            jobs.append(load_job(path))
         except JobRefused as refusal:
             refusals.append(refusal)
     return jobs, refusals

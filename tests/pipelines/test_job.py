@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.job import Condition, JobRefused, TemplateRule, Timer, load_job, load_jobs
+from pipelines.job import Condition, JobRefused, TemplateRule, Timer, load_job
 
 SMALLEST = "name: boards\nclasses: [open, short]\nestimator: {name: FPN}\n"
 
@@ -32,13 +32,23 @@ def test_a_job_with_five_mistakes_is_refused_with_all_five(tmp_path: Path) -> No
         "classes: [open, open]\n"
         "estimatr: {name: FPN}\n"
         "dataset: {trainProb: 1.5}\n"
-        "trainSpec: {trigger: {timer: {start: '02:00', end: '25:00'}, condition: {metric: ap, operator: '~', threshold: 1}}}\n"
+        "trainSpec: {trigger: {timer: {start: '02:00', end: '25:00'}, condition: {metric: ap, operator: '~', "
+        "threshold: 1}}}\n"
     )
 
     with pytest.raises(JobRefused) as refusal:
         load_job(written(tmp_path, text))
 
-    places = ["name", "classes", "estimator", "estimatr", "dataset.trainProb", "timer.end", "condition.operator"]
+    places = [
+        "called after it",
+        "name",
+        "classes",
+        "estimator",
+        "estimatr",
+        "dataset.trainProb",
+        "timer.end",
+        "condition.operator",
+    ]
     assert all(any(place in problem for problem in refusal.value.problems) for place in places)
     assert len(refusal.value.problems) == len(places)
     assert "'>', '>='" in str(refusal.value)
@@ -50,12 +60,15 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
         load_job(written(tmp_path, text))
 
 
-def test_one_refused_job_is_named_with_its_file(tmp_path: Path) -> None:
-    written(tmp_path, SMALLEST)
-    written(tmp_path, "name: x", "other.yaml")
+def test_a_job_is_called_like_its_file_and_its_miner_is_known(tmp_path: Path) -> None:
+    text = SMALLEST + "hardExampleMining: {name: Guessing}\n"
 
-    with pytest.raises(JobRefused, match=r"other\.yaml has 3 problem"):
-        load_jobs(tmp_path)
+    with pytest.raises(JobRefused) as refusal:
+        load_job(written(tmp_path, text, "other.yaml"))
+
+    assert len(refusal.value.problems) == 2
+    assert "boards.yaml" in refusal.value.problems[0]
+    assert "IBT" in refusal.value.problems[1]
 
 
 @pytest.mark.parametrize(("word", "operator"), [("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="), ("eq", "==")])

@@ -39,7 +39,11 @@ def at_any_price(job: Job) -> Job:
     condition = Condition(metric="ap_delta", operator=">", threshold=-1)
     floors = job.deploy_spec.floors.model_copy(update={"classes": 1.0, "domains": 1.0})
     return job.model_copy(
-        update={"deploy_spec": job.deploy_spec.model_copy(update={"trigger": Trigger(condition=condition), "floors": floors})}
+        update={
+            "deploy_spec": job.deploy_spec.model_copy(
+                update={"trigger": Trigger(condition=condition), "floors": floors}
+            )
+        }
     )
 
 
@@ -112,7 +116,9 @@ def test_a_rejected_candidate_leaves_the_served_model_and_is_no_parent(
     comparison = evaluate(workspace, strict, "v2", verdict.dataset_version or "")
     with pytest.raises(PromotionRefused, match="ap_delta"):
         promote(workspace, strict, "by hand", comparison, "test")
-    assert promote(workspace, strict, "by hand", comparison, "test", reason="I know better", forced=True).version == "v2"
+    assert (
+        promote(workspace, strict, "by hand", comparison, "test", reason="I know better", forced=True).version == "v2"
+    )
 
 
 def test_one_trains_at_a_time_and_a_failed_training_gives_its_samples_back(

@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,11 +28,10 @@ from data.sample import Annotation, Box, Prediction, Sample
 
 STAGES = ("arrived", "passed", "selected", "pushed")
 # Few of each, so that the same sample is said the same of again, and trained again.
-names = st.sampled_from("abc")
+names = st.sampled_from("aaabc")
 references = st.sampled_from("1123")
 delays = st.sampled_from([1, 1, 1, 0, -2])
-labels = st.sampled_from([["open"], ["open"], ["short", "open"], ["short", "unknown"], []])
-runs = st.sampled_from(["run_1", "run_2"])
+labels = st.sampled_from([["open"], ["open"], ["short", "open"], ["unknown"], []])
 
 
 @dataclass
@@ -98,8 +98,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.done.append(step)
         return step()
 
-    def attempt(self, run_id: str) -> ModelTraining | None:
-        return next((each for each in reversed(self.attempts) if each.run_id == run_id), None)
+    @property
+    def active(self) -> ModelTraining | None:
+        return next((each for each in self.attempts if each.state == "active"), None)
 
     def pending(self) -> dict[str, str]:
         held = {said for each in self.attempts if each.state != "failed" for said in each.claimed.values()}
@@ -114,16 +115,18 @@ class LedgerMachine(RuleBasedStateMachine):
         for name in "abc":
             self.arrive(name)
 
-    @rule(name=st.sampled_from("abcd"))
     def arrive(self, name: str) -> None:
         sample = Sample(name, 640, 480, "line", name, "holdout" if name == "c" else "train")
         new = name not in self.samples
         self.samples.setdefault(name, ModelSample(sample))
         assert self.do(lambda: self.ledger.add_sample(self.job, sample, ord(name))) is new
 
-    @rule(name=names, step=st.sampled_from(["predict", "pass", "select", "push"]))
+    @rule(name=names, step=st.sampled_from(["arrive", "predict", "pass", "select", "push"]))
     def advance(self, name: str, step: str) -> None:
         model = self.samples[name]
+        if step == "arrive":
+            self.arrive(name)
+            return
         if step == "predict":
             self.do(lambda: self.ledger.add_prediction(self.job, Prediction(name, "v1", ()), 0.5))
             return
@@ -137,14 +140,14 @@ class LedgerMachine(RuleBasedStateMachine):
         model.stage = stage if further else model.stage
         assert self.do(call) is further
 
-    @rule(name=names, reference=references, delay=delays, boxes=labels)
-    def annotate(self, name: str, reference: str, delay: int, boxes: list[str]) -> None:
-        self.time += 1
-        time = self.time + 2 * delay
-        drawn = tuple(Box(1, 2, 30, 40, label) for label in boxes)
-        annotation = Annotation(name, drawn, f"person {reference}", instant(time), reference)
-        self.samples[name].words.append((reference, time, annotation))
-        self.do(lambda: self.ledger.record_annotation(self.job, annotation, problems(annotation)))
+    @rule(words=st.lists(st.tuples(names, references, delays, labels), min_size=1, max_size=3))
+    def annotate(self, words: list[tuple[str, str, int, list[str]]]) -> None:
+        for name, reference, delay, boxes in words:
+            self.time += 1
+            drawn = tuple(Box(1, 2, 30, 40, label) for label in boxes)
+            annotation = Annotation(name, drawn, "ann", instant(self.time + 2 * delay), reference)
+            self.samples[name].words.append((reference, self.time + 2 * delay, annotation))
+            self.do(partial(self.ledger.record_annotation, self.job, annotation, problems(annotation)))
 
     @rule(name=names, reference=references, delay=delays)
     def skip(self, name: str, reference: str, delay: int) -> None:
@@ -158,26 +161,24 @@ class LedgerMachine(RuleBasedStateMachine):
         self.samples[name].withdrawn.add(reference)
         self.do(lambda: self.ledger.withdraw_annotation(self.job, name, reference))
 
-    @rule(run_id=runs)
-    def claim(self, run_id: str) -> None:
-        own = self.attempt(run_id)
-        active = next((each for each in self.attempts if each.state == "active"), None)
-        if (own is None or own.state == "failed") and active is not None:
-            with pytest.raises(TrainingActive) as caught:
-                self.ledger.claim_training(self.job, run_id)
-            assert caught.value.other.run_id == active.run_id
-            return
-        if own is None or own.state == "failed":
-            own = ModelTraining(run_id, self.pending())
-            self.attempts.append(own)
+    @precondition(lambda self: self.active is None)
+    @rule(again=st.booleans())
+    def claim(self, again: bool) -> None:
+        failed = [each.run_id for each in self.attempts[-1:] if each.state == "failed"]
+        run_id = failed[0] if again and failed else f"run {len(self.attempts)}"
+        claimed = self.pending()
+        self.attempts.append(ModelTraining(run_id, claimed))
         claim = self.ledger.claim_training(self.job, run_id)
-        assert (claim.samples, claim.state) == (len(own.claimed), own.state)
+        assert (claim.samples, claim.state) == (len(claimed), "active")
+        assert self.ledger.claim_training(self.job, run_id) == claim
+        with pytest.raises(TrainingActive):
+            self.ledger.claim_training(self.job, "another run")
 
-    @rule(run_id=runs)
-    def curate(self, run_id: str) -> None:
-        own = self.attempt(run_id)
-        if own is None or own.state != "active" or own.dataset_version is not None:
-            return
+    @precondition(lambda self: self.active is not None and self.active.dataset_version is None)
+    @rule()
+    def curate(self) -> None:
+        own = self.active
+        assert own is not None
         wanted = dict(self.versioned)
         pending = self.pending()
         for name, model in self.samples.items():
@@ -187,58 +188,45 @@ class LedgerMachine(RuleBasedStateMachine):
                 wanted[name] = model.annotation.id
             elif name in own.claimed and self.versioned.get(name) != model.annotation.id:
                 wanted[name] = own.claimed[name]
-        added, removed = self.ledger.unversioned(self.job, run_id)
+        added, removed = self.ledger.unversioned(self.job, own.run_id)
         own.dataset_version = f"d{len(self.attempts)}"
         self.versioned.update({sample.id: annotation.id for sample, annotation in added})
         for name in removed:
             del self.versioned[name]
         assert self.versioned == wanted
-        version = own.dataset_version
-        assert self.ledger.record_dataset(self.job, run_id, version, added, removed) is True
-        assert self.ledger.record_dataset(self.job, run_id, version, [], list(self.samples)) is False
+        record = partial(self.ledger.record_dataset, self.job, own.run_id, own.dataset_version)
+        assert record(added, removed) is True
+        assert record([], list(self.samples)) is False
 
-    @rule()
-    def learn(self) -> None:
-        """A training from beginning to end, undisturbed."""
-        if any(each.state == "active" for each in self.attempts):
-            return
-        run_id = f"run {len(self.attempts)}"
-        self.claim(run_id)
-        self.curate(run_id)
-        self.finish(run_id)
-
-    @rule(run_id=runs)
-    def finish(self, run_id: str) -> None:
-        own = self.attempt(run_id)
-        if own is None:
-            return
-
-        def step() -> object:
-            return self.ledger.finish_training(self.job, run_id, dataset_version="d", candidate="v")
-
-        if own.state == "failed":
-            with pytest.raises(TrainingLost):
-                step()
-            return
-        was_active = own.state == "active"
-        own.state = "finished"
-        assert self.do(step) is was_active
-
-    @rule(run_id=runs, silently=st.booleans())
-    def fail(self, run_id: str, silently: bool) -> None:
-        own = self.attempt(run_id)
-        if own is None or own.state != "active":
+    @precondition(lambda self: self.active is not None)
+    @rule(how=st.sampled_from(["finish", "finish", "fail", "fall silent"]))
+    def end(self, how: str) -> None:
+        own = self.active
+        assert own is not None
+        finish = partial(
+            self.ledger.finish_training,
+            self.job,
+            own.run_id,
+            dataset_version=own.dataset_version or "d0",
+            candidate="v",
+        )
+        if how == "finish":
+            own.state = "finished"
+            assert self.do(finish) is True
+            assert self.ledger.fail_training(self.job, own.run_id) is False
             return
         own.state = "failed"
-        if not silently:
-            assert self.ledger.fail_training(self.job, run_id, "killed") is True
-            assert self.ledger.fail_training(self.job, run_id, "killed") is False
-            return
-        with self.ledger._writing(self.job) as connection:
-            here = (trainings.c.job == self.job, trainings.c.run_id == run_id, trainings.c.state == "active")
-            connection.execute(sa.update(trainings).where(*here).values(heartbeat=0.0))
+        if how == "fail":
+            assert self.ledger.fail_training(self.job, own.run_id, "killed") is True
+            assert self.ledger.fail_training(self.job, own.run_id, "killed") is False
+        else:
+            with self.ledger._writing(self.job) as connection:
+                here = (trainings.c.job == self.job, trainings.c.state == "active")
+                connection.execute(sa.update(trainings).where(*here).values(heartbeat=0.0))
+            assert self.ledger.training(self.job, own.run_id) is None
+        with pytest.raises(TrainingLost):
+            finish()
 
-    @precondition(lambda self: self.done)
     @rule(data=st.data())
     def replay(self, data: st.DataObject) -> None:
         data.draw(st.sampled_from(self.done))()
