@@ -52,12 +52,12 @@ def begin_anew(place: Path) -> None:
 def scenario(data: Path | None, folder: Path) -> Scenario:
     """What arrives: drawn boards, or the real ones below `data`."""
     if data is None:
-        return synthetic(folder, known=("signal", "mixed"), arriving=("power", "round"), initial=80, night=80)
+        return synthetic(folder, known=("signal", "mixed"), arriving=("flex", "round"), initial=60, night=80)
     return deeppcb(
         data,
-        known={"group00041": 90, "group13000": 90},
-        arriving=({"group20085": 150, "group00041": 30}, {"group92000": 90, "group77000": 70, "group13000": 20}),
-        bad={"group44000": 40, "group50600": 40},
+        known={"group00041": 60, "group13000": 60},
+        arriving=({"group20085": 120, "group00041": 30}, {"group92000": 70, "group77000": 60, "group13000": 20}),
+        bad={"group20085": 40, "group50600": 50},
     )
 
 
@@ -72,8 +72,9 @@ def main(data: Annotated[Path | None, typer.Option(help="DeepPCB's folder; drawn
     try:
         place = home()
         begin_anew(place)
+        say("drawing boards" if data is None else f"reading the boards of {data}")
         plan = scenario(data, place / MARK / "boards")
-        say(f"the boards are {plan.source}; starting the servers")
+        say("starting the servers; their logs are in .ratchet/logs")
         deployment = Deployment.here(place)
         deployment.up(say)
         workspace = Workspace.open(deployment.settings)

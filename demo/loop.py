@@ -58,11 +58,13 @@ class Watch:
             self._thread.join()
 
     def _ask(self) -> None:
-        content = self.board.read()
+        files = {"image": self.board.read(), "template": self.board.read_template()}
         with httpx.Client(timeout=30, trust_env=False) as client:
             while not self._stop.wait(0.5):
                 try:
-                    answer = client.post(self.url, files={"image": ("board", content)})
+                    answer = client.post(
+                        self.url, files={name: (name, content) for name, content in files.items() if content}
+                    )
                     answer.raise_for_status()
                 except httpx.HTTPError as error:
                     self.failures.append(f"{datetime.now(UTC):%H:%M:%S} {error}")

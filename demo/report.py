@@ -22,17 +22,14 @@ PROMOTED, REJECTED, INK = "#2a9d5c", "#c8452f", "#222222"
 def draw_rounds(rounds: Sequence[Round], path: Path, metric: str = "ap") -> None:
     """The metric of each round's candidate and of the model it was compared with; a step up is a promotion."""
     figure, axes = _figure(8, 4.2)
-    numbers = [turn.number for turn in rounds]
-    compared = [turn.served.get(metric) for turn in rounds]
-    axes.plot(
-        [number for number, value in zip(numbers, compared, strict=True) if value is not None],
-        [value for value in compared if value is not None],
-        color="#888888",
-        linestyle="--",
-        marker="_",
-        markersize=14,
-        label="served at that time, on the same holdout",
-    )
+    for turn in rounds:
+        before, after = turn.served.get(metric), turn.candidate.get(metric)
+        if before is not None and after is not None:
+            axes.plot([turn.number] * 2, [before, after], color="#bbbbbb", linewidth=2, zorder=1)
+            axes.scatter(turn.number, before, color="#888888", marker="_", s=260, linewidths=2.5, zorder=2)
+            label = f"{turn.decision.served}  {before:.3f}"
+            axes.annotate(label, (turn.number, before), (14, -4), textcoords="offset points", color="#777777")
+    axes.scatter([], [], color="#888888", marker="_", s=260, linewidths=2.5, label="served then, on the same holdout")
     for promoted, colour, marker in ((True, PROMOTED, "^"), (False, REJECTED, "v")):
         chosen = [turn for turn in rounds if (turn.decision.verdict == "promoted") is promoted and turn.candidate]
         axes.scatter(
@@ -40,24 +37,20 @@ def draw_rounds(rounds: Sequence[Round], path: Path, metric: str = "ap") -> None
             [turn.candidate[metric] for turn in chosen],
             color=colour,
             marker=marker,
-            s=90,
+            s=110,
             zorder=3,
             label=f"candidate, {'promoted' if promoted else 'rejected'}",
         )
         for turn in chosen:
-            axes.annotate(
-                f"{turn.decision.candidate}  {turn.candidate[metric]:.3f}",
-                (turn.number, turn.candidate[metric]),
-                xytext=(8, 6),
-                textcoords="offset points",
-                color=INK,
-            )
-    axes.set_xticks(numbers)
+            label = f"{turn.decision.candidate}  {turn.candidate[metric]:.3f}"
+            place = (turn.number, turn.candidate[metric])
+            axes.annotate(label, place, (14, -4), textcoords="offset points", color=INK, weight="bold")
+    axes.set_xticks([turn.number for turn in rounds])
     axes.set_xlim(-0.3, len(rounds) - 0.3)
     axes.set_xlabel("round")
     axes.set_ylabel(f"{metric.upper()} at IoU 0.33 on that round's holdout")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=3)
     figure.savefig(path, dpi=130, bbox_inches="tight")
 
 

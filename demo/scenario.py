@@ -30,7 +30,6 @@ class Night:
 class Scenario:
     """The boards a job begins with and the nights that follow."""
 
-    source: str
     initial: Sequence[LabelledImage]
     nights: Sequence[Night]
 
@@ -68,7 +67,7 @@ def synthetic(
         for family in arriving
     ]
     nights.append(Night("a night of bad labels", spread([*known, *arriving], night), mood="bad"))
-    return Scenario("boards drawn by data/boards", beginning, nights)
+    return Scenario(beginning, nights)
 
 
 def deeppcb(
@@ -91,4 +90,4 @@ def deeppcb(
         for counts in arriving
     ]
     nights.append(Night("a night of bad labels", take(bad), mood="bad"))
-    return Scenario(f"DeepPCB, {folder}", beginning, nights)
+    return Scenario(beginning, nights)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -87,7 +86,7 @@ def history(job: JobName) -> None:
 
 def show_rounds(found: Sequence[Round]) -> None:
     """The rounds of a job, for a terminal: what was compared as a table, and why each was decided so below it."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for heading in (
         "round",
         "seen",

@@ -173,7 +173,7 @@ class Schedule(Specification):
 class Job(Specification):
     """One continual-learning job."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{2,49}$")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{1,48}[a-z0-9]$")
     description: str = ""
     classes: list[str] = Field(min_length=1)
     source: Source = Source()

@@ -93,7 +93,9 @@ def choose(
         judgement = miner.judge(_found(prediction, minimum_score))
         judgements[prediction.sample_id] = judgement or unclear
         reasons[prediction.sample_id] = mining.name if judgement else "nothing found"
-    order = sorted(judgements, key=lambda sample_id: (-judgements[sample_id].hardness, sample_id))
+    # Not by the id itself: it decides the split too, and one side would be asked about more than the other.
+    lots = {sample_id: draw(sample_id, f"order of {job.name}") for sample_id in judgements}
+    order = sorted(judgements, key=lambda sample_id: (-judgements[sample_id].hardness, lots[sample_id]))
 
     places = max(0, mining.budget - already_waiting)
     share = mining.random_share

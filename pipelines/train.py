@@ -9,12 +9,16 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from data.dataset import Dataset
+from data.ledger import TrainingLost
 from data.registry import ModelVersion
 from models.estimator import Estimator, create
 from models.version import load_model, save_model
@@ -43,6 +47,7 @@ def train(
 
     Raises:
         TrainingActive: another run is training now.
+        TrainingLost: this run was silent for so long that its claim ended; the candidate is not stored.
     """
     training = workspace.ledger.claim_training(job.name, run_id, with_samples=False)
     if training.candidate is not None:
@@ -70,12 +75,13 @@ def train(
     if stored is None:
         work = workspace.settings.home / "work" / run_key[:16]
         work.mkdir(parents=True, exist_ok=True)
-        with _alive(workspace, job.name, run_id):
+        with _alive(workspace, job.name, run_id) as check_claim:
             estimator = _start(workspace, job, parent)
-            fresh = dataset.changed_since(_taught(workspace, job, parent)) if parent else frozenset()
+            fresh = _fresh(workspace, job, dataset, parent) if parent else frozenset()
             report = estimator.train(
                 dataset.examples("train"), checkpoint_dir=work, seed=seed, fresh_ids=fresh, **recipe
             )
+            check_claim()
             with tempfile.TemporaryDirectory() as folder:
                 saved = Path(folder) / "model"
                 save_model(estimator, saved)
@@ -101,10 +107,10 @@ def code_version() -> str:
     return result.stdout.strip() or "unknown"
 
 
-def _taught(workspace: Workspace, job: Job, version: str) -> str | None:
-    """The dataset version that a model version has learnt from."""
-    taught: str | None = workspace.registry.model(job.name, version).metadata["dataset_version"]
-    return taught
+def _fresh(workspace: Workspace, job: Job, dataset: Dataset, parent: str) -> frozenset[str]:
+    """The samples to train on that `parent` has not learnt from as they are labelled now."""
+    taught: str | None = workspace.registry.model(job.name, parent).metadata["dataset_version"]
+    return dataset.changed_since(taught) & {row.sample.id for row in dataset.rows("train")}
 
 
 def _start(workspace: Workspace, job: Job, parent: str | None) -> Estimator:
@@ -116,18 +122,29 @@ def _start(workspace: Workspace, job: Job, parent: str | None) -> Estimator:
 
 
 @contextmanager
-def _alive(workspace: Workspace, job: str, run_id: str) -> Iterator[None]:
-    """Say while the body runs that its training is alive, so that nobody else claims its samples."""
+def _alive(workspace: Workspace, job: str, run_id: str) -> Iterator[Callable[[], None]]:
+    """Say while the body runs that its training is alive; gives a function that raises once its claim was lost."""
     stopped = threading.Event()
+    lost: list[TrainingLost] = []
 
     def beat() -> None:
         while not stopped.wait(HEARTBEAT_SECONDS):
-            workspace.ledger.heartbeat(job, run_id)
+            try:
+                workspace.ledger.heartbeat(job, run_id)
+            except TrainingLost as error:
+                lost.append(error)
+                return
+            except SQLAlchemyError as error:  # the next beat may reach the ledger again
+                logger.warning("the ledger was not reached: %s", error)
+
+    def check() -> None:
+        if lost:
+            raise lost[0]
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:
-        yield
+        yield check
     finally:
         stopped.set()
         thread.join()

@@ -58,7 +58,12 @@ class Workspace:
 
     @cached_property
     def registry(self) -> Registry:
-        return Registry(self.settings.registry_url, self.settings.home / "registry", self.store)
+        return Registry(
+            self.settings.registry_url,
+            self.settings.home / "registry",
+            self.store,
+            lock=lambda: self.ledger.lease("registry", timeout=600),
+        )
 
     def job(self, name: str) -> Job:
         """The job of that name.

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from data.failpoint import failpoint
 from models.estimator import TrainingDiverged, TrainingRefused
 from models.fpn.augment import Sampler
 from models.fpn.batches import Batch, batches
@@ -176,6 +177,7 @@ class _Run:
             weights, optimizer = self.network.get_weights(), self.optimizer.get_state()
             checkpoint = Checkpoint(self.fingerprint, asdict(self.progress), weights, optimizer, self.best)
             write_checkpoint(self.folder, checkpoint)
+            failpoint("training.checkpoint")
 
     def judge(self, score: float, patience: int) -> None:
         progress = self.progress

@@ -25,8 +25,8 @@ estimator: {{name: FPN}}
 hardExampleMining: {{name: CloudOnly, budget: 40}}
 trainSpec:
   trigger: {{checkPeriodSeconds: 2, condition: {{metric: num_of_samples, operator: ">=", threshold: 6}}}}
-  parameters: {{steps: 40, batch_size: 8, crop: 160, checkpoint_every: 10}}
-  updateParameters: {{steps: 60}}
+  parameters: {{steps: 120, batch_size: 8, crop: 128, checkpoint_every: 20}}
+  updateParameters: {{steps: 60, learning_rate: 0.0015}}
 evalSpec: {{minSupport: 1}}
 deploySpec:
   trigger: {{condition: {{metric: ap_delta, operator: ">", threshold: 0}}}}

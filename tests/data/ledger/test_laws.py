@@ -227,6 +227,13 @@ class LedgerMachine(RuleBasedStateMachine):
         with pytest.raises(TrainingLost):
             finish()
 
+    @precondition(lambda self: self.active is None and self.pending())
+    @rule()
+    def learn(self) -> None:
+        self.claim(again=False)
+        self.curate()
+        self.end("finish")
+
     @rule(data=st.data())
     def replay(self, data: st.DataObject) -> None:
         data.draw(st.sampled_from(self.done))()
@@ -258,6 +265,6 @@ def test_the_ledger_keeps_its_law_in_every_order_of_steps(ledger: Ledger) -> Non
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         lambda: LedgerMachine(ledger),  # type: ignore[arg-type]
         settings=settings(
-            max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

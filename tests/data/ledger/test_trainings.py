@@ -139,6 +139,17 @@ def test_a_label_that_changes_under_a_training_stays_pending_whatever_becomes_of
     assert ledger.pending_by_class(job) == {"open": 1, "short": 1}
 
 
+def test_what_was_used_before_is_not_pending_again_when_a_later_training_fails(ledger: Ledger, job: str) -> None:
+    labelled(ledger, job, "a", at=0)
+    ledger.claim_training(job, "one")
+    ledger.finish_training(job, "one", dataset_version="d1", candidate="v1")
+    labelled(ledger, job, "a", label="short", at=1)
+    assert ledger.claim_training(job, "two").samples == 1
+    labelled(ledger, job, "a", at=2)
+    ledger.fail_training(job, "two")
+    assert ledger.pending(job) == 0
+
+
 def test_a_claim_without_samples_leaves_them_pending(ledger: Ledger, job: str) -> None:
     labelled(ledger, job, "a")
     assert ledger.claim_training(job, "run", with_samples=False).samples == 0
