@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from data.formats import FormatRefused
 from demo.airflow_api import AirflowApi, AirflowRefused
 from demo.loop import Loop, LoopStopped, Watch
 from demo.report import draw_boards, draw_rounds
@@ -49,15 +50,19 @@ def begin_anew(place: Path) -> None:
     (place / MARK).mkdir(parents=True)
 
 
-def scenario(data: Path | None, folder: Path) -> Scenario:
-    """What arrives: drawn boards, or the real ones below `data`."""
-    if data is None:
-        return synthetic(folder, known=("signal", "mixed"), arriving=("flex", "round"), initial=60, night=80)
+def drawn_boards(folder: Path) -> Scenario:
+    """Boards of our own, drawn into `folder`."""
+    return synthetic(folder, known=("signal", "mixed"), arriving=("flex", "round"), initial=60, night=80, left=24)
+
+
+def real_boards(data: Path) -> Scenario:
+    """The boards of DeepPCB, below `data`."""
     return deeppcb(
         data,
         known={"group00041": 60, "group13000": 60},
         arriving=({"group20085": 120, "group00041": 30}, {"group92000": 70, "group77000": 60, "group13000": 20}),
         bad={"group20085": 40, "group50600": 50},
+        left={"group44000": 24},
     )
 
 
@@ -71,16 +76,17 @@ def main(data: Annotated[Path | None, typer.Option(help="DeepPCB's folder; drawn
 
     try:
         place = home()
-        begin_anew(place)
         say("drawing boards" if data is None else f"reading the boards of {data}")
-        plan = scenario(data, place / MARK / "boards")
+        real = None if data is None else real_boards(data)
+        begin_anew(place)
+        plan = real or drawn_boards(place / MARK / "boards")
         say("starting the servers; their logs are in .ratchet/logs")
         deployment = Deployment.here(place)
         deployment.up(say)
         workspace = Workspace.open(deployment.settings)
         workspace.ledger.upgrade()
         problems = turn(workspace, deployment, plan, say)
-    except (CannotStart, PortTaken, ServerFailed, SettingsRefused, LoopStopped, AirflowRefused) as error:
+    except (AirflowRefused, CannotStart, FormatRefused, LoopStopped, PortTaken, ServerFailed, SettingsRefused) as error:
         console.print(f"[red]The demo stopped:[/] {error}", soft_wrap=True)
         sys.exit(1)
     minutes = (time.monotonic() - began) / 60
@@ -109,6 +115,7 @@ def turn(workspace: Workspace, deployment: Deployment, plan: Scenario, say) -> l
             loop.night(night, truth)
     finally:
         watch.stop()
+    loop.leave(plan.left)
     found = rounds(workspace, job)
     serving = [turn.serving for turn in found if turn.serving is not None]
     folder = workspace.settings.home / MARK

@@ -95,13 +95,8 @@ class Loop:
     def night(self, night: Night, truth: Mapping[str, Sequence[Box]]) -> Decision:
         """Let a night's boards arrive, have the mined ones labelled, and return what was decided."""
         decided = len(self._decisions())
-        seen = self._seen()
         self.say(f"{len(night.boards)} boards arrive in {self.job.inbox}: {night.title}")
-        for board in night.boards:
-            self._deliver(board)
-        self._wait(
-            "collect", lambda: self._seen() - seen >= len(night.boards) and not self._count("arrived", "selected")
-        )
+        self._arrive(night.boards)
         self.say(f"{self._count('pushed')} of them are hard for the served model and wait in Label Studio")
         labelled = annotate(self.workspace, self.job, truth, mood=night.mood)
         self.say(f"the simulated annotator labelled {labelled} boards{' in a bad mood' if night.mood == 'bad' else ''}")
@@ -109,6 +104,22 @@ class Loop:
         if self._count("quarantined"):
             self.say(f"{self._count('quarantined')} annotations are quarantined")
         return self._decided(after=decided)
+
+    def leave(self, boards: Sequence[LabelledImage]) -> None:
+        """Let boards arrive that nobody labels, for whoever looks around afterwards."""
+        self._arrive(boards)
+        self.say(f"{self._count('pushed')} boards are left in Label Studio for you to label")
+
+    def _arrive(self, boards: Sequence[LabelledImage]) -> None:
+        """Put boards where a camera would, and wait until the hard ones are in Label Studio."""
+        seen = self._seen()
+        for board in boards:
+            self._deliver(board)
+
+        def collected() -> bool:
+            return self._seen() - seen >= len(boards) and not self._count("arrived", "selected")
+
+        self._wait("collect", collected)
 
     def _deliver(self, board: LabelledImage) -> None:
         rule = self.job.source.template

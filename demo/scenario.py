@@ -28,10 +28,11 @@ class Night:
 
 @dataclass(frozen=True)
 class Scenario:
-    """The boards a job begins with and the nights that follow."""
+    """The boards a job begins with, the nights that follow, and boards left for a person to label."""
 
     initial: Sequence[LabelledImage]
     nights: Sequence[Night]
+    left: Sequence[LabelledImage] = ()
 
     def truth(self) -> dict[str, tuple[Box, ...]]:
         """The true boxes of every board that arrives, by the hash of its bytes."""
@@ -45,6 +46,7 @@ def synthetic(
     arriving: Sequence[str],
     initial: int,
     night: int,
+    left: int = 0,
     size: int = 640,
 ) -> Scenario:
     """Drawn boards: `initial` of the `known` families; each night `night`, most of one of the `arriving` families."""
@@ -67,15 +69,20 @@ def synthetic(
         for family in arriving
     ]
     nights.append(Night("a night of bad labels", spread([*known, *arriving], night), mood="bad"))
-    return Scenario(beginning, nights)
+    return Scenario(beginning, nights, left=spread(known, left))
 
 
 def deeppcb(
-    folder: Path, known: Mapping[str, int], arriving: Sequence[Mapping[str, int]], bad: Mapping[str, int]
+    folder: Path,
+    known: Mapping[str, int],
+    arriving: Sequence[Mapping[str, int]],
+    bad: Mapping[str, int],
+    left: Mapping[str, int],
 ) -> Scenario:
     """Real DeepPCB boards below `folder`: so many of each family to begin with, so many each night."""
     by_family: dict[str, list[LabelledImage]] = {}
-    for board in read(folder):
+    inside = folder / "PCBData"
+    for board in read(inside if inside.is_dir() else folder):
         by_family.setdefault(board.domain, []).append(board)
     for family in sorted(by_family):
         random.Random(family).shuffle(by_family[family])
@@ -90,4 +97,4 @@ def deeppcb(
         for counts in arriving
     ]
     nights.append(Night("a night of bad labels", take(bad), mood="bad"))
-    return Scenario(beginning, nights)
+    return Scenario(beginning, nights, left=take(left))

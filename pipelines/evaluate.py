@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from data.dataset import Dataset
@@ -18,13 +18,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Comparison:
-    """A candidate and the served model, evaluated on the holdout of one dataset version."""
+    """A candidate and the served model, evaluated on the holdout of one dataset version.
+
+    `known` compares the same two on the holdout of the version that taught the served model, where that is another.
+    """
 
     candidate_version: str
     served_version: str | None
     dataset_version: str
     candidate: EvaluationReport
     served: EvaluationReport | None
+    known: Comparison | None = None
 
     def deltas(self) -> dict[str, float]:
         """Candidate minus served, for every scalar metric both have."""
@@ -42,22 +46,33 @@ class Comparison:
             "candidate": self.candidate.metrics,
             "served": self.served.metrics if self.served else None,
             "delta": self.deltas(),
+            **(
+                {"known": {"dataset_version": self.known.dataset_version, **self.known.summary()}} if self.known else {}
+            ),
         }
 
 
 def evaluate(workspace: Workspace, job: Job, candidate: str, dataset_version: str) -> Comparison:
     """Compare a stored model version with the served one on the holdout of a dataset version."""
     served = workspace.served(job.name)
+    if served is None:
+        return _compare(workspace, job, candidate, None, dataset_version)
+    taught_by = workspace.registry.model(job.name, served.version).metadata["dataset_version"]
+    known = None
+    if taught_by != dataset_version and candidate != served.version:
+        known = _compare(workspace, job, candidate, served.version, taught_by)
+    return replace(_compare(workspace, job, candidate, served.version, dataset_version), known=known)
+
+
+def _compare(workspace: Workspace, job: Job, candidate: str, served: str | None, dataset_version: str) -> Comparison:
     dataset = workspace.registry.dataset(job.name, dataset_version)
-    comparison = Comparison(
+    return Comparison(
         candidate_version=candidate,
-        served_version=served.version if served else None,
+        served_version=served,
         dataset_version=dataset_version,
         candidate=evaluate_version(workspace, job, candidate, dataset),
-        served=evaluate_version(workspace, job, served.version, dataset) if served else None,
+        served=evaluate_version(workspace, job, served, dataset) if served else None,
     )
-    logger.info("%s against %s on %s: %s", candidate, comparison.served_version, dataset_version, comparison.summary())
-    return comparison
 
 
 def evaluate_version(workspace: Workspace, job: Job, version: str, dataset: Dataset) -> EvaluationReport:

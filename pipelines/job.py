@@ -147,9 +147,13 @@ class EvalSpecification(Specification):
 
 
 class Floors(Specification):
-    """How far a class's or a domain's `metric` may fall, if the holdout has at least `minSupport` boxes of it."""
+    """How far `metric` may fall in a class, in a domain, and on the holdout that was `known` when the served model learnt.
+
+    A night of wrong labels cannot have touched the last. What has fewer than `minSupport` boxes is not judged.
+    """
 
     metric: str = "ap"
+    known: float = Field(default=0.02, ge=0)
     classes: float = Field(default=0.05, ge=0)
     domains: float = Field(default=0.05, ge=0)
     min_support: int = Field(default=20, ge=1)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from data.ledger import Decision
 from data.registry import Promotion
-from models.metrics import EvaluationReport
 from pipelines.evaluate import Comparison, measured
 from pipelines.gates.conditions import evaluate as evaluate_condition
 from pipelines.job import Floors, Job
@@ -34,7 +34,7 @@ class PromotionRefused(RuntimeError):
 
 
 def judge(job: Job, comparison: Comparison) -> Judgement:
-    """Apply the job's rule: its condition holds, and no class or domain with enough support falls below its floor."""
+    """Apply the job's rule: its condition holds, and nothing that has enough support falls below its floor."""
     if comparison.candidate_version == comparison.served_version:
         return Judgement(False, [f"{comparison.candidate_version} serves already"])
     reasons: list[str] = []
@@ -47,44 +47,51 @@ def judge(job: Job, comparison: Comparison) -> Judgement:
         answers.append(verdict.met)
         reasons.append(verdict.sentence)
     if comparison.served is not None:
-        fallen = fallen_below(job.deploy_spec.floors, comparison.candidate, comparison.served)
+        fallen = fallen_below(job.deploy_spec.floors, comparison)
         answers.append(not fallen)
-        reasons += fallen or [f"no class or domain fell below its floor in {job.deploy_spec.floors.metric}"]
+        reasons += fallen or [f"nothing fell below its floor in {job.deploy_spec.floors.metric}"]
     promoted = False if False in answers else None if None in answers else True
     return Judgement(promoted, reasons)
 
 
-def fallen_below(floors: Floors, candidate: EvaluationReport, served: EvaluationReport) -> list[str]:
-    """Every class and domain with enough support whose metric fell by more than its floor, in words."""
-    sentences = []
-    for kind, floor, new, old, support in (
-        ("class", floors.classes, _of_classes(candidate, floors), _of_classes(served, floors), candidate.support),
-        (
-            "domain",
-            floors.domains,
-            _of_domains(candidate, floors),
-            _of_domains(served, floors),
-            candidate.domain_support,
-        ),
-    ):
-        for name, before in old.items():
-            after = new.get(name)
-            if support.get(name, 0) < floors.min_support or before is None:
-                continue
-            if after is None or before - after > floor:
-                shown = "nothing" if after is None else f"{after:.3f}"
-                sentences.append(
-                    f"{floors.metric} of {kind} {name} fell from {before:.3f} to {shown}, by more than {floor:g}"
-                )
-    return sentences
+def fallen_below(floors: Floors, comparison: Comparison) -> list[str]:
+    """Everything that has enough support and fell by more than its floor, in words."""
+    return [
+        f"{floors.metric} {part.where} fell from {part.before:.3f} to "
+        f"{'nothing' if part.after is None else f'{part.after:.3f}'}, by more than {part.floor:g}"
+        for part in _parts(floors, comparison)
+        if part.before is not None
+        and part.support >= floors.min_support
+        and (part.after is None or part.before - part.after > part.floor)
+    ]
 
 
-def _of_classes(report: EvaluationReport, floors: Floors) -> dict[str, float | None]:
-    return report.per_class.get(floors.metric, {})
+@dataclass(frozen=True)
+class _Part:
+    """A part of the truth with its own floor: the served model's metric there, the candidate's, and how many boxes."""
+
+    where: str
+    before: float | None
+    after: float | None
+    support: int
+    floor: float
 
 
-def _of_domains(report: EvaluationReport, floors: Floors) -> dict[str, float | None]:
-    return {domain: metrics.get(floors.metric) for domain, metrics in report.per_domain.items()}
+def _parts(floors: Floors, comparison: Comparison) -> Iterator[_Part]:
+    new, old = comparison.candidate, comparison.served
+    if old is None:
+        return
+    classes, metric = new.per_class.get(floors.metric, {}), floors.metric
+    for name, before in old.per_class.get(metric, {}).items():
+        yield _Part(f"of class {name}", before, classes.get(name), new.support.get(name, 0), floors.classes)
+    for name, metrics in old.per_domain.items():
+        after = new.per_domain.get(name, {}).get(metric)
+        yield _Part(f"of domain {name}", metrics.get(metric), after, new.domain_support.get(name, 0), floors.domains)
+    known = comparison.known
+    if known is not None and known.served is not None:
+        where = f"on the holdout that taught {known.served_version} ({known.dataset_version})"
+        before, after = known.served.metrics.get(metric), known.candidate.metrics.get(metric)
+        yield _Part(where, before, after, sum(known.candidate.support.values()), floors.known)
 
 
 def decide(workspace: Workspace, job: Job, run_id: str, comparison: Comparison, actor: str) -> Judgement:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,7 @@ def batch(sampler: Sampler, size: int, levels: int, seed: int, step: int) -> Bat
     )
 
 
-def batches(sampler: Sampler, size: int, levels: int, seed: int, steps: range) -> Iterator[Batch]:
+def batches(sampler: Sampler, size: int, levels: int, seed: int, steps: range) -> Generator[Batch, None, None]:
     """The batches of `steps`, a few of them drawn ahead."""
     ready: queue.Queue[Batch | BaseException] = queue.Queue(PREFETCHED)
     stopped = threading.Event()

@@ -34,9 +34,14 @@ def simple_board(seed: int, size: int = 128) -> Example:
         rows, columns = np.ogrid[:size, :size]
         image[(rows - y) ** 2 + (columns - x) ** 2 < radius**2] = 255 if index % 2 == 0 else 0
         reach = radius + MARGIN
-        box = np.clip([x - reach, y - reach, x + reach, y + reach], 0, size)
-        boxes.append(Box(*(float(side) for side in box), label=CLASSES[index % 2]))
+        x1, y1, x2, y2 = (float(side) for side in np.clip([x - reach, y - reach, x + reach, y + reach], 0, size))
+        boxes.append(Box(x1, y1, x2, y2, CLASSES[index % 2]))
     return Example(f"bars-{size}-{seed}", image, template, tuple(boxes), "bars")
+
+
+def box(x1: str, y1: str, x2: str, y2: str, label: str, score: float | None = None) -> Box:
+    """A box whose corners are written as text."""
+    return Box(float(x1), float(y1), float(x2), float(y2), label, score)
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +62,10 @@ def golden(deeppcb: Path) -> tuple[dict, dict[str, tuple[list[Box], list[Box]]]]
     with zipfile.ZipFile(folder / "results.zip") as results:
         for line in (folder / "boards.txt").read_text().splitlines():
             name, annotation = line.split()
-            rows = [row.split() for row in (deeppcb / "PCBData" / annotation).read_text().splitlines()]
-            truth = [Box(*map(float, row[:4]), label=DEEPPCB_CLASSES[int(row[4]) - 1]) for row in rows]
-            rows = [row.split(",") for row in results.read(f"{Path(name).stem}.txt").decode().split()]
-            images[name] = (truth, [Box(*map(float, row[:4]), label=row[5], score=float(row[4])) for row in rows])
+            truth = (line.split() for line in (deeppcb / "PCBData" / annotation).read_text().splitlines())
+            found = (line.split(",") for line in results.read(f"{Path(name).stem}.txt").decode().split())
+            images[name] = (
+                [box(*corners, label=DEEPPCB_CLASSES[int(kind) - 1]) for *corners, kind in truth],
+                [box(*corners, label=label, score=float(score)) for *corners, score, label in found],
+            )
     return json.loads((folder / "expected.json").read_text()), images

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from models.estimator import ClassFactory, ClassType
+from data.sample import Box, Example
+from models.estimator import ClassFactory, ClassType, TrainingReport
+from models.metrics import EvaluationReport
 from models.version import ModelRefused, describe_model, load_model, save_model
 
 
@@ -20,6 +23,23 @@ class Memory:
     def __init__(self, word: str = ""):
         self.parameters: dict[str, Any] = {"word": word}
         self.learnt = ""
+
+    def train(
+        self,
+        train_data: Sequence[Example],
+        valid_data: Sequence[Example] | None = None,
+        *,
+        checkpoint_dir: Path | None = None,
+        seed: int = 0,
+        **recipe: Any,
+    ) -> TrainingReport:
+        raise NotImplementedError
+
+    def predict(self, examples: Sequence[Example]) -> list[tuple[Box, ...]]:
+        raise NotImplementedError
+
+    def evaluate(self, data: Sequence[Example]) -> EvaluationReport:
+        raise NotImplementedError
 
     def save(self, folder: Path) -> None:
         (folder / "word.txt").write_text(self.learnt)
@@ -44,6 +64,7 @@ def saved(tmp_path: Path) -> Path:
 
 def test_a_saved_model_is_loaded_as_it_was(saved):
     loaded = load_model(saved)
+    assert isinstance(loaded, Memory)
     assert (loaded.parameters, loaded.learnt) == ({"word": "parameter"}, "weights")
     assert describe_model(saved)["threshold"] == 0.25
     assert [path.name for path in saved.parent.iterdir()] == ["model"]

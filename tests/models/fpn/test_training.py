@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from models.fpn.training import Recipe, fit
 CLASSES = ["hole", "spot"]
 SHORT = {"batch_size": 2, "crop": 64}
 
-SETTINGS = {"seed": 3, "steps": 120, "checkpoint_every": 20, **SHORT}
+SETTINGS: dict[str, Any] = {"seed": 3, "steps": 120, "checkpoint_every": 20, **SHORT}
 CHILD = f"""
 import sys
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_a_killed_training_ends_where_an_unbroken_one_ends(boards, tmp_path):
             assert victim.poll() is None
             time.sleep(0.005)
         victim.kill()
-        assert victim.stdout.read() == b""
+        assert victim.communicate()[0] == b""
     folders = [tmp_path / "unbroken", tmp_path / "resumed"]
     for folder, state in zip(folders, (None, tmp_path), strict=True):
         folder.mkdir()
