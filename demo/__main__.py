@@ -106,13 +106,14 @@ def turn(workspace: Workspace, deployment: Deployment, plan: Scenario, say) -> l
     api = AirflowApi(airflow.url(), airflow.USER, deployment.secrets["RATCHET_AIRFLOW_PASSWORD"])
     api.wait_for_dags({f"{JOB}.{verb}" for verb in ("collect", "sync", "learn")}, timeout=120)
     loop = Loop(workspace, job, api, say)
-    truth = plan.truth()
     loop.begin(plan)
     watch = Watch(f"{workspace.settings.serving_url}/jobs/{JOB}/predict", plan.initial[0])
     watch.start()
     try:
         for night in plan.nights:
-            loop.night(night, truth)
+            loop.night(night)
+            if night.mood == "bad":
+                loop.correct(night)
     finally:
         watch.stop()
     loop.leave(plan.left)

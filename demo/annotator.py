@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from data.sample import Box
 from pipelines.job import Job
@@ -46,29 +46,57 @@ def annotate(
     that no rule lets pass (an unknown class, outside the image, without area), and on the others plausible wrong ones
     (mostly the key of the next class, else boxes shifted or missed).
     """
-    client = connect(workspace.settings)
-    found = find_project(client, job.name)
-    if found is None:
+    project = _project(workspace, job)
+    if project is None:
         return 0
-    project = LabellingProject(client, found.id)
     annotator = _account(project)
 
-    def label(task: tasks.Task) -> bool:
-        sample = workspace.ledger.sample(job.name, task["data"].get("sample_id", ""))
-        if sample is None or sample.id not in truth:
+    def create(task: tasks.Task) -> bool:
+        drawn = _drawn(workspace, job, task, truth, mood, seed)
+        if drawn is None:
             return False
-        sitting = Sitting(sample.width, sample.height, job.classes, random.Random(f"{seed}:{sample.id}"))
-        boxes = draw(truth[sample.id], sitting, mood)
-        client.annotations.create(
-            id=task["id"],
-            result=[{**region, "origin": "manual"} for region in regions_of(boxes, sample.width, sample.height)],
-            lead_time=round(3 + SECONDS_PER_BOX * len(boxes) + sitting.chance.random(), 3),
-            completed_by=annotator,
-        )
+        lead_time = round(3 + SECONDS_PER_BOX * len(drawn), 3)
+        project.client.annotations.create(id=task["id"], result=drawn, lead_time=lead_time, completed_by=annotator)
         return True
 
     with ThreadPoolExecutor(THREADS) as hands:
-        return sum(hands.map(label, list(tasks.read(project, tasks.unfinished()))))
+        return sum(hands.map(create, list(tasks.read(project, tasks.unfinished()))))
+
+
+def correct(workspace: Workspace, job: Job, truth: Mapping[str, Sequence[Box]], seed: int = 0) -> int:
+    """Do every annotation of a sample that has a `truth` again, carefully; how many."""
+    project = _project(workspace, job)
+    if project is None:
+        return 0
+
+    def update(task: tasks.Task) -> bool:
+        drawn = _drawn(workspace, job, task, truth, "careful", seed)
+        if drawn is None:
+            return False
+        for annotation in task["annotations"]:
+            project.client.annotations.update(id=annotation["id"], result=drawn)
+        return bool(task["annotations"])
+
+    with ThreadPoolExecutor(THREADS) as hands:
+        return sum(hands.map(update, list(tasks.read(project, tasks.touched(), annotations=True))))
+
+
+def _project(workspace: Workspace, job: Job) -> LabellingProject | None:
+    client = connect(workspace.settings)
+    found = find_project(client, job.name)
+    return LabellingProject(client, found.id) if found else None
+
+
+def _drawn(
+    workspace: Workspace, job: Job, task: tasks.Task, truth: Mapping[str, Sequence[Box]], mood: Mood, seed: int
+) -> list[dict[str, Any]] | None:
+    """The regions a browser would leave for a task; None where its truth is not known."""
+    sample = workspace.ledger.sample(job.name, task["data"].get("sample_id", ""))
+    if sample is None or sample.id not in truth:
+        return None
+    sitting = Sitting(sample.width, sample.height, job.classes, random.Random(f"{seed}:{sample.id}"))
+    boxes = draw(truth[sample.id], sitting, mood)
+    return [{**region, "origin": "manual"} for region in regions_of(boxes, sample.width, sample.height)]
 
 
 def draw(truth: Sequence[Box], sitting: Sitting, mood: Mood) -> list[Box]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -13,9 +13,8 @@ import httpx
 
 from data.formats import LabelledImage
 from data.ledger import Decision
-from data.sample import Box
 from demo.airflow_api import AirflowApi, TaskInstance
-from demo.annotator import annotate
+from demo.annotator import annotate, correct
 from demo.scenario import Night, Scenario
 from pipelines.importing import import_labelled
 from pipelines.job import Job
@@ -92,17 +91,25 @@ class Loop:
         self.say(f"{imported.labelled} labelled boards are imported; they are enough for a first model")
         return self._decided(after=0)
 
-    def night(self, night: Night, truth: Mapping[str, Sequence[Box]]) -> Decision:
+    def night(self, night: Night) -> Decision:
         """Let a night's boards arrive, have the mined ones labelled, and return what was decided."""
         decided = len(self._decisions())
         self.say(f"{len(night.boards)} boards arrive in {self.job.inbox}: {night.title}")
         self._arrive(night.boards)
         self.say(f"{self._count('pushed')} of them are hard for the served model and wait in Label Studio")
-        labelled = annotate(self.workspace, self.job, truth, mood=night.mood)
+        labelled = annotate(self.workspace, self.job, night.truth(), mood=night.mood)
         self.say(f"the simulated annotator labelled {labelled} boards{' in a bad mood' if night.mood == 'bad' else ''}")
         self._wait("sync", lambda: not self._count("pushed"))
         if self._count("quarantined"):
             self.say(f"{self._count('quarantined')} annotations are quarantined")
+        return self._decided(after=decided)
+
+    def correct(self, night: Night) -> Decision:
+        """Have a night's annotations done again, carefully, and return what was decided."""
+        decided = len(self._decisions())
+        corrected = correct(self.workspace, self.job, night.truth())
+        self.say(f"in the morning, the simulated annotator corrects the {corrected} annotations of {night.title}")
+        self._wait("sync", lambda: not self._count("quarantined"))
         return self._decided(after=decided)
 
     def leave(self, boards: Sequence[LabelledImage]) -> None:

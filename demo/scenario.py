@@ -25,6 +25,10 @@ class Night:
     boards: Sequence[LabelledImage]
     mood: Mood = "careful"
 
+    def truth(self) -> dict[str, tuple[Box, ...]]:
+        """The true boxes of every board that arrives, by the hash of its bytes."""
+        return {sha256(board.read()): board.boxes for board in self.boards}
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -33,11 +37,6 @@ class Scenario:
     initial: Sequence[LabelledImage]
     nights: Sequence[Night]
     left: Sequence[LabelledImage] = ()
-
-    def truth(self) -> dict[str, tuple[Box, ...]]:
-        """The true boxes of every board that arrives, by the hash of its bytes."""
-        boards = (board for night in self.nights for board in night.boards)
-        return {sha256(board.read()): board.boxes for board in boards}
 
 
 def synthetic(

@@ -10,14 +10,17 @@ from pipelines.history import Round
 
 
 def shortcomings(rounds: Sequence[Round], plan: Scenario, watch: Watch) -> list[str]:
-    """Every promise that was not kept, in words; empty if all were."""
+    """Every promise that was not kept, in words; empty if all were.
+
+    The last round, which learns from corrected labels, may end either way.
+    """
     problems = []
-    if len(rounds) != len(plan.nights) + 1:
-        problems.append(f"{len(rounds)} rounds were decided; the plan has {len(plan.nights) + 1}")
+    if len(rounds) != len(plan.nights) + 2:
+        problems.append(f"{len(rounds)} rounds were decided; the plan has {len(plan.nights) + 2}")
     for turn in rounds:
-        night = plan.nights[turn.number - 1] if turn.number else None
+        night = plan.nights[turn.number - 1] if 0 < turn.number <= len(plan.nights) else None
         wanted = "rejected" if night and night.mood == "bad" else "promoted"
-        if turn.decision.verdict != wanted:
+        if turn.decision.verdict != wanted and turn.number <= len(plan.nights):
             reasons = "; ".join(turn.decision.reasons)
             problems.append(f"round {turn.number} should have been {wanted} and was {turn.decision.verdict}: {reasons}")
         if night and night.mood == "bad" and turn.quarantined == 0:

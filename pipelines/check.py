@@ -25,6 +25,7 @@ def check(workspace: Workspace, job: Job) -> list[str]:
         *workspace.registry.check(job.name),
         *_datasets(workspace, job),
         *_samples(workspace, job),
+        *_orphans(workspace),
         *_decisions(workspace, job),
         *_pointer(workspace, job),
         *_tasks(workspace, job),
@@ -63,6 +64,20 @@ def _samples(workspace: Workspace, job: Job) -> Iterator[str]:
                 continue
             if hashlib.sha256(content).hexdigest() != name:
                 yield f"the bytes of sample {name} in the store are not the ones of that hash ({sample_key(name)})"
+
+
+def _orphans(workspace: Workspace) -> Iterator[str]:
+    """Every object among the samples belongs to a sample of some job."""
+    jobs = [path.stem for path in workspace.settings.jobs.glob("*.yaml")]
+    known = {
+        sample_key(name)
+        for job in jobs
+        for sample in workspace.ledger.samples(job)
+        for name in filter(None, (sample.id, sample.template_id))
+    }
+    for stored in workspace.store.list("samples/"):
+        if stored.key not in known:
+            yield f"{stored.key} in the store belongs to no sample of any job"
 
 
 def _decisions(workspace: Workspace, job: Job) -> Iterator[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 
+from data.dataset import ACCEPTED
 from data.images import ImageRefused, decode
 from data.sample import Example, Prediction, Sample
 from data.store import StoredObject
-from pipelines.ingest import Arrival, ingest, limits, refuse
+from pipelines.ingest import Arrival, ingest, refuse, refuse_unread
 from pipelines.job import Job
 from pipelines.mine import choose
 from pipelines.workspace import Workspace
@@ -50,15 +50,14 @@ def images_waiting(workspace: Workspace, job: Job) -> int:
 
 
 def _empty_inbox(workspace: Workspace, job: Job, collected: Collected) -> None:
-    found = list(islice(workspace.store.list(job.inbox), LARGEST_BATCH))
-    arrivals, waiting = _pairs(job, found)
+    arrivals, waiting = _pairs(job, workspace.store.list(job.inbox, limit=LARGEST_BATCH))
     collected.waiting_for_template = waiting
     for image, template in arrivals:
         if image.size > job.source.max_bytes:
             problem = (
                 f"{image.key} has {image.size} bytes; at most {job.source.max_bytes} are allowed (source.maxBytes)"
             )
-            refuse(workspace, job, image.key, image.key.encode(), [problem])
+            refuse_unread(workspace, job, image, [problem])
             collected.refused += 1
         else:
             content = workspace.store.get(image.key)
@@ -75,15 +74,14 @@ def _empty_inbox(workspace: Workspace, job: Job, collected: Collected) -> None:
                 refuse(workspace, job, image.key, content, refusal.problems)
                 collected.refused += 1
                 logger.warning("%s is refused: %s", image.key, "; ".join(refusal.problems))
-        # The inbox is emptied last: a collection killed before this line finds the image again and changes nothing.
-        workspace.store.delete(image.key)
+        # The inbox is emptied last, the image after its template: a collection that is killed on the way finds the
+        # image again, knows it, and changes nothing; a template that is left alone would count as an image.
         if template:
             workspace.store.delete(template.key)
+        workspace.store.delete(image.key)
 
 
-def _pairs(
-    job: Job, objects: list[StoredObject] | Iterator[StoredObject]
-) -> tuple[list[tuple[StoredObject, StoredObject | None]], int]:
+def _pairs(job: Job, objects: Iterable[StoredObject]) -> tuple[list[tuple[StoredObject, StoredObject | None]], int]:
     """The images that can be taken in, each with its template, and how many still wait for theirs."""
     found = {stored.key: stored for stored in objects}
     rule = job.source.template
@@ -142,7 +140,7 @@ def _predict(workspace: Workspace, job: Job, samples: list[Sample], version: str
     predictions = []
     for start in range(0, len(samples), PREDICTION_BATCH):
         batch = samples[start : start + PREDICTION_BATCH]
-        found = estimator.predict([example(workspace, job, sample) for sample in batch])
+        found = estimator.predict([_example(workspace, sample) for sample in batch])
         predictions += [
             Prediction(sample.id, version, tuple(boxes)) for sample, boxes in zip(batch, found, strict=True)
         ]
@@ -153,8 +151,8 @@ def _certain(prediction: Prediction, threshold: float) -> Prediction:
     return replace(prediction, boxes=tuple(box for box in prediction.boxes if (box.score or 0.0) >= threshold))
 
 
-def example(workspace: Workspace, job: Job, sample: Sample) -> Example:
+def _example(workspace: Workspace, sample: Sample) -> Example:
     """A sample as an estimator sees it, without boxes."""
-    image = decode(workspace.sample_bytes(sample.id), limits(job))
-    template = decode(workspace.sample_bytes(sample.template_id), limits(job)) if sample.template_id else None
+    image = decode(workspace.sample_bytes(sample.id), ACCEPTED)
+    template = decode(workspace.sample_bytes(sample.template_id), ACCEPTED) if sample.template_id else None
     return Example(sample.id, image, template, (), sample.domain)

@@ -18,12 +18,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Comparison:
-    """A candidate and the served model, evaluated on the holdout of one dataset version.
+    """A candidate, which was trained from `parent_version`, and the served model on the holdout of a dataset version.
 
     `known` compares the same two on the holdout of the version that taught the served model, where that is another.
     """
 
     candidate_version: str
+    parent_version: str | None
     served_version: str | None
     dataset_version: str
     candidate: EvaluationReport
@@ -41,7 +42,7 @@ class Comparison:
         }
 
     def summary(self) -> dict[str, Any]:
-        """The scalar metrics of both, their differences, and where the whole reports lie."""
+        """The scalar metrics of both and their differences; the same of `known`."""
         return {
             "candidate": self.candidate.metrics,
             "served": self.served.metrics if self.served else None,
@@ -68,6 +69,7 @@ def _compare(workspace: Workspace, job: Job, candidate: str, served: str | None,
     dataset = workspace.registry.dataset(job.name, dataset_version)
     return Comparison(
         candidate_version=candidate,
+        parent_version=workspace.registry.model(job.name, candidate).metadata["parent"],
         served_version=served,
         dataset_version=dataset_version,
         candidate=evaluate_version(workspace, job, candidate, dataset),

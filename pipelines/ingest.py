@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from data.images import ImageRefused, Limits, decode, difference_hash
+from data.dataset import ACCEPTED
+from data.images import ImageRefused, Limits, decode, difference_hash, same_picture
 from data.sample import Sample, sha256
 from data.split import assign
+from data.store import ObjectMissing, StoredObject
 from pipelines.job import Job
 from pipelines.workspace import Workspace, sample_key
 
@@ -39,7 +42,7 @@ def ingest(workspace: Workspace, job: Job, arrival: Arrival) -> Sample:
     Raises:
         ImageRefused: with everything that is wrong with the image and with its template.
     """
-    image = _decoded(job, arrival)
+    image, _ = decode_pair(job, arrival.content, arrival.template)
     sample_id = sha256(arrival.content)
     known = workspace.ledger.sample(job.name, sample_id)
     if known is not None:
@@ -51,7 +54,7 @@ def ingest(workspace: Workspace, job: Job, arrival: Arrival) -> Sample:
     workspace.store.put_new(sample_key(sample_id), arrival.content)
 
     fingerprint = difference_hash(image)
-    twin = workspace.ledger.find_near_duplicate(job.name, fingerprint)
+    twin = _twin(workspace, job, image, fingerprint)
     if twin is not None:
         split = twin.split
     else:
@@ -63,33 +66,67 @@ def ingest(workspace: Workspace, job: Job, arrival: Arrival) -> Sample:
     return sample
 
 
-def refuse(workspace: Workspace, job: Job, source: str, content: bytes, problems: list[str]) -> None:
+def refuse(workspace: Workspace, job: Job, source: str, content: bytes, problems: Sequence[str]) -> None:
     """Set an unusable image aside with its reasons, where a person finds both."""
     name = sha256(content)
-    key = f"refused/{job.name}/{name}"
-    workspace.store.put_new(key, content)
-    workspace.store.put_new(f"{key}.json", json.dumps({"source": source, "problems": problems}, indent=2).encode())
-    workspace.ledger.add_refusal(job.name, source, name, problems)
+    workspace.store.put_new(refused_key(job, name), content)
+    _explain(workspace, job, source, name, problems)
 
 
-def _decoded(job: Job, arrival: Arrival) -> np.ndarray:
+def refuse_unread(workspace: Workspace, job: Job, found: StoredObject, problems: Sequence[str]) -> None:
+    """Set an object aside that is not even to be read; the server copies it."""
+    name = sha256(f"{found.key} {found.etag}".encode())
+    workspace.store.copy(found.key, refused_key(job, name))
+    _explain(workspace, job, found.key, name, problems)
+
+
+def refused_key(job: Job, name: str) -> str:
+    """Where a refused object lies in the store; its reasons lie beside it, with `.json` at the end."""
+    return f"refused/{job.name}/{name}"
+
+
+def decode_pair(job: Job, content: bytes, template: bytes | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """The pixels of an image and of its template, uint8 [height, width], both of one size and within the job's limits.
+
+    Raises:
+        ImageRefused: with everything that is wrong with either.
+    """
     problems: list[str] = []
-    image: np.ndarray | None = None
-    template: np.ndarray | None = None
-    try:
-        image = decode(arrival.content, limits(job))
-    except ImageRefused as refusal:
-        problems += refusal.problems
-    if arrival.template is not None:
-        try:
-            template = decode(arrival.template, limits(job))
-        except ImageRefused as refusal:
-            problems += [f"its template: {problem}" for problem in refusal.problems]
-    if image is not None and template is not None and image.shape != template.shape:
+    image = _decoded(job, content, problems)
+    beside: list[str] = []
+    template_image = None if template is None else _decoded(job, template, beside)
+    problems += [f"its template: {problem}" for problem in beside]
+    if image is not None and template_image is not None and image.shape != template_image.shape:
         problems.append(
             f"the image is {image.shape[1]} x {image.shape[0]} px and its template "
-            f"{template.shape[1]} x {template.shape[0]} px; both must be of one size"
+            f"{template_image.shape[1]} x {template_image.shape[0]} px; both must be of one size"
         )
     if problems or image is None:
         raise ImageRefused(problems)
-    return image
+    return image, template_image
+
+
+def _decoded(job: Job, content: bytes, problems: list[str]) -> np.ndarray | None:
+    try:
+        return decode(content, limits(job))
+    except ImageRefused as refusal:
+        problems += refusal.problems
+        return None
+
+
+def _twin(workspace: Workspace, job: Job, image: np.ndarray, fingerprint: int) -> Sample | None:
+    """A sample that shows the same picture; looked for among the latest few that look alike, whatever they show."""
+    for candidate in workspace.ledger.near_duplicates(job.name, fingerprint):
+        try:
+            known = decode(workspace.sample_bytes(candidate.id), ACCEPTED)
+        except (ObjectMissing, ImageRefused):
+            return candidate  # damaged in the store; that it looked alike is all that is still known
+        if same_picture(image, known):
+            return candidate
+    return None
+
+
+def _explain(workspace: Workspace, job: Job, source: str, name: str, problems: Sequence[str]) -> None:
+    reasons = json.dumps({"source": source, "problems": list(problems)}, indent=2)
+    workspace.store.put_new(f"{refused_key(job, name)}.json", reasons.encode(), "application/json")
+    workspace.ledger.add_refusal(job.name, source, name, list(problems))

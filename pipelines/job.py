@@ -147,7 +147,7 @@ class EvalSpecification(Specification):
 
 
 class Floors(Specification):
-    """How far `metric` may fall in a class, in a domain, and on the holdout that was `known` when the served model learnt.
+    """How far `metric` may fall in a class, a domain, and on the holdout `known` since the served model learnt.
 
     A night of wrong labels cannot have touched the last. What has fewer than `minSupport` boxes is not judged.
     """

@@ -7,6 +7,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from pipelines.settings import SettingsRefused, home
 from services.deployment import CannotStart, Deployment
@@ -28,12 +29,15 @@ def up() -> None:
 @app.command()
 def down() -> None:
     """Stop exactly what was started."""
-    Deployment.here(home()).down(say)
+    if was_started():
+        Deployment.here(home()).down(say)
 
 
 @app.command()
 def status() -> None:
     """Say which servers run, and where."""
+    if not was_started():
+        return
     deployment = Deployment.here(home())
     for server in deployment.servers():
         state = "[green]runs[/]" if deployment.is_running(server) else "[red]does not run[/]"
@@ -44,15 +48,24 @@ def status() -> None:
 @app.command()
 def clean() -> None:
     """Forget everything this deployment has stored."""
-    place = home()
-    Deployment.here(place).down(say)
-    shutil.rmtree(place, ignore_errors=True)
-    say(f"{place} is gone")
+    if was_started():
+        place = home()
+        Deployment.here(place).down(say)
+        shutil.rmtree(place, ignore_errors=True)
+        say(f"{place} is gone")
+
+
+def was_started() -> bool:
+    """Whether there is a deployment to ask or to stop; says so where there is none, and makes none."""
+    if Deployment.exists(home()):
+        return True
+    say(f"nothing was ever started here: {home()} holds no deployment; `make up` starts one")
+    return False
 
 
 def say(sentence: str) -> None:
     """Tell a person one thing."""
-    console.print(sentence, soft_wrap=True)
+    console.print(sentence, soft_wrap=True, markup=False)
 
 
 def show_addresses(deployment: Deployment) -> None:
@@ -66,7 +79,7 @@ def main() -> None:
     try:
         app()
     except (CannotStart, PortTaken, ServerFailed, SettingsRefused) as error:
-        Console(stderr=True, highlight=False).print(f"[red]Ratchet:[/] {error}", soft_wrap=True)
+        Console(stderr=True, highlight=False).print(f"[red]Ratchet:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
 
 

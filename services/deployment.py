@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.settings import Settings
+from pipelines.settings import Settings, read_secrets
 from services import airflow, inference, label_studio, object_store, process
 from services.ports import require_free
 from services.process import Server
@@ -29,6 +29,11 @@ class Deployment:
 
     settings: Settings
     secrets: dict[str, str]
+
+    @staticmethod
+    def exists(home: Path) -> bool:
+        """Whether a deployment was ever started in `home`."""
+        return bool(read_secrets(home))
 
     @classmethod
     def here(cls, home: Path) -> Deployment:

@@ -48,8 +48,11 @@ class Arrivals(Rows):
             add_to_tallies(connection, job, Counter(counted))
             return True
 
-    def find_near_duplicate(self, job: str, difference_hash: int, max_distance: int = 2) -> Sample | None:
-        """A sample whose hash differs in at most `max_distance` of 64 bits, the same bits preferred; None without one.
+    def near_duplicates(self, job: str, difference_hash: int, max_distance: int = 2, limit: int = 8) -> list[Sample]:
+        """At most `limit` samples whose hashes differ in at most `max_distance` of 64 bits, nearest and latest first.
+
+        Of the samples that share a band's value only the latest `limit` are looked at, so that it costs the same
+        however many look alike.
 
         Raises:
             ValueError: `max_distance` is larger than the index can answer for.
@@ -57,19 +60,18 @@ class Arrivals(Rows):
         if not 0 <= max_distance <= LARGEST_DISTANCE:
             raise ValueError(f"max_distance is {max_distance}; the index answers for 0 to {LARGEST_DISTANCE} bits")
         wanted = _signed(difference_hash)
-        of_job = sa.select(samples).where(samples.c.job == job)
+        alike = [samples.c.difference_hash == wanted]
+        for band, values in zip(BANDED, _neighbours(difference_hash), strict=True):
+            alike += [band == value for value in values]
+        latest = sa.select(samples.c.id, samples.c.difference_hash, samples.c.arrived).where(samples.c.job == job)
+        latest = latest.order_by(samples.c.arrived.desc()).limit(limit)
+        query = sa.union(*(sa.select(latest.where(condition).subquery()) for condition in alike))
         with self._reading() as connection:
-            same = of_job.where(samples.c.difference_hash == wanted).order_by(samples.c.arrived).limit(1)
-            if (row := connection.execute(same).first()) is not None:
-                return sample_of(row)
-            for band, values in zip(BANDED, _neighbours(difference_hash), strict=True):
-                candidates = sa.select(samples.c.id, samples.c.difference_hash).where(
-                    samples.c.job == job, band.in_(values)
-                )
-                for row in connection.execute(candidates.execution_options(yield_per=IDS_IN_ONE_QUERY)):
-                    if _distance(row.difference_hash, wanted) <= max_distance:
-                        return sample_of(known_row(connection, job, row.id))
-        return None
+            found = [
+                (_distance(row.difference_hash, wanted), -row.arrived, row.id) for row in connection.execute(query)
+            ]
+            near = sorted(each for each in found if each[0] <= max_distance)[:limit]
+            return [sample_of(known_row(connection, job, sample_id)) for _, _, sample_id in near]
 
     def stratum_counts(self, job: str, domain: str) -> tuple[int, int]:
         """How many samples of a domain there are to train on, and how many are held out."""

@@ -16,7 +16,7 @@ from data.registry import check, datasets, models, promotions
 from data.registry.datasets import DatasetRefused
 from data.registry.git import GitFailed
 from data.registry.models import ModelVersion
-from data.registry.promotions import Promotion
+from data.registry.promotions import Overtaken, Promotion
 from data.registry.repository import Lock, Repository, UnknownVersion
 from data.registry.storage import RegistryDamaged
 from data.sample import Annotation, Sample
@@ -27,6 +27,7 @@ __all__ = [
     "DatasetVersion",
     "GitFailed",
     "ModelVersion",
+    "Overtaken",
     "Promotion",
     "Registry",
     "RegistryDamaged",
@@ -116,15 +117,27 @@ class Registry:
         """
         return models.unpack_version(self._repository, job, version, destination)
 
-    def promote(self, job: str, version: str, *, actor: str, reason: str, decision: Mapping[str, Any]) -> Promotion:
-        """Record that a model version serves from now on; `decision` has the `run_id` of the run that promotes.
+    def promote(
+        self,
+        job: str,
+        version: str,
+        *,
+        instead_of: str | None,
+        actor: str,
+        reason: str,
+        decision: Mapping[str, Any],
+    ) -> Promotion:
+        """Record that a model version serves from now on, `instead_of` the one that does (None: of nothing).
+
+        `decision` has the `run_id` of the run that promotes.
 
         A run promotes once: later calls for the same `run_id` return its promotion and change nothing.
 
         Raises:
             UnknownVersion: there is no such version.
+            Overtaken: another one serves by now.
         """
-        return promotions.promote(self._repository, job, version, actor, reason, decision)
+        return promotions.promote(self._repository, job, version, instead_of, actor, reason, decision)
 
     def promotions(self, job: str) -> list[Promotion]:
         """Every promotion of a job, the newest last."""

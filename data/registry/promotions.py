@@ -27,13 +27,24 @@ class Promotion:
     decision: dict[str, Any]
 
 
+class Overtaken(RuntimeError):
+    """Another promotion came first; what was decided was decided against a model that serves no longer."""
+
+
 def promote(
-    repository: Repository, job: str, version: str, actor: str, reason: str, decision: Mapping[str, Any]
+    repository: Repository,
+    job: str,
+    version: str,
+    instead_of: str | None,
+    actor: str,
+    reason: str,
+    decision: Mapping[str, Any],
 ) -> Promotion:
     """Let a model version serve; the promotion that the run `decision["run_id"]` has made before, if it has made one.
 
     Raises:
         UnknownVersion: there is no such model version.
+        Overtaken: `instead_of` is not what serves now.
     """
 
     def attempt() -> Promotion:
@@ -41,6 +52,12 @@ def promote(
         for promotion in earlier:
             if promotion.decision["run_id"] == decision["run_id"]:
                 return promotion
+        serving = earlier[-1].version if earlier else None
+        if serving != instead_of:
+            raise Overtaken(
+                f"{version} of {job} was to serve instead of {instead_of or 'nothing'}, but {serving or 'nothing'} "
+                "serves now; compare it with that first"
+            )
         number = int(models.version(repository, job, version).version.removeprefix("v"))
         # GTO orders promotions by their time in whole seconds, and the clocks of two machines differ.
         at = datetime.now(UTC).replace(microsecond=0)

@@ -60,6 +60,11 @@ def evaluate(condition: Condition, metrics: Metrics, served: Metrics | None = No
     return _compared(condition, value - before, f", {float(value):.6g} against {float(before):.6g}")
 
 
+def as_written(value: float) -> Fraction:
+    """The number that a float is written as, exactly: 0.1 is a tenth."""
+    return Fraction(repr(float(value)))
+
+
 def _number(metrics: Metrics, name: str, part: str | None, owner: str) -> Fraction:
     asked = name if part is None else f"{name}[{part}]"
     known = asked in metrics
@@ -72,7 +77,7 @@ def _number(metrics: Metrics, name: str, part: str | None, owner: str) -> Fracti
         raise _Unmeasured(f"{asked} of {owner} is a list of {len(value)}; ask for one of them, {name}[0] for the first")
     if value is None or isinstance(value, bool | str) or not math.isfinite(value):
         raise _Unmeasured(f"{asked} of {owner} is {value!r}, which is not a finite number")
-    return Fraction(repr(float(value)))
+    return as_written(value)
 
 
 def _part(value: Any, part: str) -> Any:
@@ -99,7 +104,7 @@ OPERATORS: dict[Operator, Callable[[Fraction, Fraction], bool]] = {
 
 
 def _compared(condition: Condition, value: Fraction, origin: str) -> Verdict:
-    threshold = Fraction(repr(condition.threshold))
+    threshold = as_written(condition.threshold)
     met = OPERATORS[condition.operator](value, threshold)
     if condition.metric == NUM_OF_SAMPLES:
         return Verdict(met, _labels(condition, value))

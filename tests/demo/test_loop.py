@@ -57,7 +57,7 @@ def steady(workspace: Workspace, api: AirflowApi, scenario: Scenario) -> Turned:
     """The job `steady`, with nothing killed."""
     loop = Loop(workspace, workspace.job("steady"), api, print)
     loop.begin(scenario)
-    loop.night(scenario.nights[0], scenario.truth())
+    loop.night(scenario.nights[0])
     return Turned(loop, state(workspace, "steady"))
 
 
@@ -68,7 +68,7 @@ def test_two_nights_promote_and_the_server_follows_without_a_failure(
     watch = Watch(f"{workspace.settings.serving_url}/jobs/steady/predict", scenario.initial[0])
     watch.start()
 
-    decision = steady.loop.night(scenario.nights[1], scenario.truth())
+    decision = steady.loop.night(scenario.nights[1])
     watch.stop()
 
     found = rounds(workspace, steady.loop.job)
@@ -88,7 +88,8 @@ def test_a_night_of_bad_labels_is_quarantined_where_a_rule_knows_and_never_serve
     workspace: Workspace, steady: Turned, scenario: Scenario
 ) -> None:
     before = workspace.served("steady")
-    decision = steady.loop.night(scenario.nights[2], scenario.truth())
+    night = scenario.nights[2]
+    decision = steady.loop.night(night)
 
     quarantined = list(workspace.ledger.quarantined("steady"))
     assert quarantined
@@ -99,6 +100,12 @@ def test_a_night_of_bad_labels_is_quarantined_where_a_rule_knows_and_never_serve
     assert after is not None
     assert decision.verdict == ("promoted" if delta > 0 else "rejected")
     assert after.version == (decision.candidate if delta > 0 else before.version)
+
+    steady.loop.correct(night)
+    assert not list(workspace.ledger.quarantined("steady"))
+    newest = workspace.registry.dataset("steady")
+    boxes = {row.sample.id: len(row.annotation.boxes) for row in newest.rows() if row.sample.id in night.truth()}
+    assert boxes == {sample_id: len(truth) for sample_id, truth in night.truth().items()}
     assert check(workspace, steady.loop.job) == []
 
 
@@ -110,7 +117,7 @@ def test_killing_each_step_once_ends_in_the_same_state(
     loop.begin(scenario)
     for name in KILLS:
         (folder / name).touch()
-    loop.night(scenario.nights[0], scenario.truth())
+    loop.night(scenario.nights[0])
 
     assert list(folder.iterdir()) == [], "a failpoint was not reached"
     assert check(workspace, loop.job) == []

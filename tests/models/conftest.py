@@ -39,9 +39,10 @@ def simple_board(seed: int, size: int = 128) -> Example:
     return Example(f"bars-{size}-{seed}", image, template, tuple(boxes), "bars")
 
 
-def box(x1: str, y1: str, x2: str, y2: str, label: str, score: float | None = None) -> Box:
-    """A box whose corners are written as text."""
-    return Box(float(x1), float(y1), float(x2), float(y2), label, score)
+def written_box(corners: list[str], label: str, score: float | None = None) -> Box:
+    """A box from its four corners as a file has them."""
+    x1, y1, x2, y2 = map(float, corners)
+    return Box(x1, y1, x2, y2, label, score)
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +66,7 @@ def golden(deeppcb: Path) -> tuple[dict, dict[str, tuple[list[Box], list[Box]]]]
             truth = (line.split() for line in (deeppcb / "PCBData" / annotation).read_text().splitlines())
             found = (line.split(",") for line in results.read(f"{Path(name).stem}.txt").decode().split())
             images[name] = (
-                [box(*corners, label=DEEPPCB_CLASSES[int(kind) - 1]) for *corners, kind in truth],
-                [box(*corners, label=label, score=float(score)) for *corners, score, label in found],
+                [written_box(corners, DEEPPCB_CLASSES[int(kind) - 1]) for *corners, kind in truth],
+                [written_box(corners, label, float(score)) for *corners, score, label in found],
             )
     return json.loads((folder / "expected.json").read_text()), images
