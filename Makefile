@@ -22,10 +22,10 @@ up: setup ## start everything and print where it is and how to log in
 	@$(PYTHON) -m services up
 
 down: ## stop exactly what was started
-	@test -x $(PYTHON) && $(PYTHON) -m services down || echo "nothing was ever started here"
+	@if test -x $(PYTHON); then $(PYTHON) -m services down; else echo "nothing was ever started here"; fi
 
 status: ## what runs, and what each job does
-	@test -x $(PYTHON) && $(PYTHON) -m services status || echo "nothing was ever started here"
+	@if test -x $(PYTHON); then $(PYTHON) -m services status; else echo "nothing was ever started here"; fi
 
 clean: down ## stop everything and forget all data; the installed environments stay
 	@test ! -x $(PYTHON) || $(PYTHON) -m services clean

@@ -36,6 +36,7 @@ WATCHES: dict[str, type[WaitingTrigger]] = {
 TRAINING_TIMEOUT = timedelta(hours=24)
 
 VERSION: dict[str, Any] = {"type": ["null", "string"], "pattern": "^v[1-9][0-9]*$"}
+DATASET_VERSION: dict[str, Any] = {"type": ["null", "string"], "pattern": "^d[1-9][0-9]*$"}
 REASON = Param(None, type=["null", "string"], title="Reason", description="Kept with the decision, with your name.")
 
 
@@ -122,7 +123,11 @@ def learn_dag(job: Job) -> DAG:
             ),
             "reason": REASON,
             "dataset_version": Param(
-                None, **VERSION, title="Dataset version", description="Empty: what is labelled now.", section="Versions"
+                None,
+                **DATASET_VERSION,
+                title="Dataset version",
+                description="Empty: what is labelled now.",
+                section="Versions",
             ),
             "model_version": Param(
                 None,

@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from data.formats import FormatRefused
 from demo.airflow_api import AirflowApi, AirflowRefused
-from demo.loop import Loop, LoopStopped, Watch
+from demo.loop import Loop, LoopStopped, Say, Watch
 from demo.report import draw_boards, draw_rounds
 from demo.scenario import Scenario, deeppcb, synthetic
 from demo.verdict import shortcomings
@@ -72,7 +73,7 @@ def main(data: Annotated[Path | None, typer.Option(help="DeepPCB's folder; drawn
 
     def say(sentence: str) -> None:
         passed = int(time.monotonic() - began)
-        console.print(f"[dim]{passed // 60:3d}:{passed % 60:02d}[/]  {sentence}", soft_wrap=True)
+        console.print(f"[dim]{passed // 60:3d}:{passed % 60:02d}[/]  {escape(sentence)}", soft_wrap=True)
 
     try:
         place = home()
@@ -84,23 +85,22 @@ def main(data: Annotated[Path | None, typer.Option(help="DeepPCB's folder; drawn
         deployment = Deployment.here(place)
         deployment.up(say)
         workspace = Workspace.open(deployment.settings)
-        workspace.ledger.upgrade()
         problems = turn(workspace, deployment, plan, say)
     except (AirflowRefused, CannotStart, FormatRefused, LoopStopped, PortTaken, ServerFailed, SettingsRefused) as error:
-        console.print(f"[red]The demo stopped:[/] {error}", soft_wrap=True)
+        console.print(f"[red]The demo stopped:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
     minutes = (time.monotonic() - began) / 60
     show_addresses(deployment)
     if problems:
         console.print(f"[red]The loop did not keep its promises[/] ({minutes:.0f} minutes):")
         for problem in problems:
-            console.print(f"  - {problem}", soft_wrap=True)
+            console.print(f"  - {problem}", soft_wrap=True, markup=False)
         sys.exit(1)
     console.print(f"[green]The loop turned and kept its promises[/] ({minutes:.0f} minutes). Everything still runs:")
     console.print("look around, `make status`, and `make down` when you have seen enough.")
 
 
-def turn(workspace: Workspace, deployment: Deployment, plan: Scenario, say) -> list[str]:  # type: ignore[no-untyped-def]
+def turn(workspace: Workspace, deployment: Deployment, plan: Scenario, say: Say) -> list[str]:
     """Turn the loop for every night of the plan, report it, and return every promise that was not kept."""
     job = workspace.job(JOB)
     api = AirflowApi(airflow.url(), airflow.USER, deployment.secrets["RATCHET_AIRFLOW_PASSWORD"])

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from demo.airflow_api import AirflowApi
 from pipelines.labelling import tasks
 from pipelines.labelling.project import LabellingProject, connect, find_project
-from pipelines.settings import Settings, read_secrets
+from pipelines.settings import ROOT, Settings, read_secrets
 from pipelines.workspace import Workspace
 from services import airflow, label_studio
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+JOB = "pcb_defects"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Without these, Chromium's own calls home delay every page where the network is closed.
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic")
@@ -79,11 +80,14 @@ def airflow_pictures(settings: Settings, job: str, folder: Path) -> list[Path]:
         taken.append(_take(page, folder / "airflow-gate.png"))
 
         page.goto(f"{airflow.url()}/dags/{dag}/runs/{run}")
+        page.set_viewport_size({"width": 1440, "height": 580})
         page.get_by_label("Show Graph").click()
         page.get_by_label("Collapse Details Panel").click()
         page.locator(".react-flow__node").first.wait_for()
         page.mouse.move(0, 0)
+        page.get_by_label("Fit View").or_(page.locator(".react-flow__controls-fitview")).first.click()
         taken.append(_take(page, folder / "airflow-learn.png"))
+        page.set_viewport_size({"width": 1440, "height": 900})
 
         page.goto(f"{airflow.url()}/dags/{dag}")
         page.get_by_label("Trigger Dag").first.click()
@@ -162,3 +166,18 @@ def _take(page: Page, path: Path) -> Path:
     page.wait_for_timeout(SETTLED_MILLISECONDS)
     page.screenshot(path=path)
     return path
+
+
+def main() -> None:
+    """Draw every picture of docs/pictures again, from the deployment that `make demo` left."""
+    settings = Settings.load()
+    folder = ROOT / "docs" / "pictures"
+    for name in ("rounds.png", "boards.png"):
+        shutil.copyfile(settings.home / "demo" / name, folder / name)
+    airflow_pictures(settings, JOB, folder)
+    label_studio_pictures(settings, JOB, folder)
+    serving_picture(settings, JOB, folder)
+
+
+if __name__ == "__main__":
+    main()

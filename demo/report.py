@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = ("#4363d8", "#e6194b", "#f58231", "#911eb4", "#3cb44b", "#008080", "#9a6324", "#808000")
-PROMOTED, REJECTED, INK = "#2a9d5c", "#c8452f", "#222222"
+INK = "#222222"
+LOOKS = (("promoted", "#2a9d5c", "^"), ("rejected", "#c8452f", "v"), ("undecided", "#d9a400", "D"))
 
 
 def draw_rounds(rounds: Sequence[Round], path: Path, metric: str = "ap") -> None:
@@ -28,10 +29,15 @@ def draw_rounds(rounds: Sequence[Round], path: Path, metric: str = "ap") -> None
             axes.plot([turn.number] * 2, [before, after], color="#bbbbbb", linewidth=2, zorder=1)
             axes.scatter(turn.number, before, color="#888888", marker="_", s=260, linewidths=2.5, zorder=2)
             label = f"{turn.decision.served}  {before:.3f}"
-            axes.annotate(label, (turn.number, before), (14, -4), textcoords="offset points", color="#777777")
+            offset = -12 if before < after else 4
+            axes.annotate(label, (turn.number, before), (14, offset), textcoords="offset points", color="#777777")
     axes.scatter([], [], color="#888888", marker="_", s=260, linewidths=2.5, label="served then, on the same holdout")
-    for promoted, colour, marker in ((True, PROMOTED, "^"), (False, REJECTED, "v")):
-        chosen = [turn for turn in rounds if (turn.decision.verdict == "promoted") is promoted and turn.candidate]
+    for verdict, colour, marker in LOOKS:
+        chosen = [
+            turn for turn in rounds if turn.decision.verdict == verdict and turn.candidate.get(metric) is not None
+        ]
+        if not chosen:
+            continue
         axes.scatter(
             [turn.number for turn in chosen],
             [turn.candidate[metric] for turn in chosen],
@@ -39,18 +45,19 @@ def draw_rounds(rounds: Sequence[Round], path: Path, metric: str = "ap") -> None
             marker=marker,
             s=110,
             zorder=3,
-            label=f"candidate, {'promoted' if promoted else 'rejected'}",
+            label=f"candidate, {verdict}",
         )
         for turn in chosen:
             label = f"{turn.decision.candidate}  {turn.candidate[metric]:.3f}"
             place = (turn.number, turn.candidate[metric])
-            axes.annotate(label, place, (14, -4), textcoords="offset points", color=INK, weight="bold")
+            offset = -10 if turn.candidate[metric] < (turn.served.get(metric) or 0) else 2
+            axes.annotate(label, place, (14, offset), textcoords="offset points", color=INK, weight="bold")
     axes.set_xticks([turn.number for turn in rounds])
     axes.set_xlim(-0.3, len(rounds) - 0.3)
     axes.set_xlabel("round")
     axes.set_ylabel(f"{metric.upper()} at IoU 0.33 on that round's holdout")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=3)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=4)
     figure.savefig(path, dpi=130, bbox_inches="tight")
 
 
@@ -63,7 +70,8 @@ def draw_boards(workspace: Workspace, job: Job, first: str, last: str, path: Pat
         for sample in reports[1].per_image
     }
     chosen = sorted(gains, key=lambda sample: (-gains[sample], sample))[:count]
-    examples = [example for example in dataset.examples("holdout") if example.sample_id in chosen]
+    holdout = dataset.examples("holdout")
+    examples = [holdout[place] for place, row in enumerate(dataset.rows("holdout")) if row.sample.id in chosen]
     columns: list[tuple[str, list[tuple[Box, ...]]]] = [("labelled", [example.boxes for example in examples])]
     for version, title in ((first, f"before: {first} finds"), (last, f"after: {last} finds")):
         estimator = workspace.estimator(job.name, version)
@@ -108,9 +116,7 @@ def _mistakes(counts: Any) -> int:
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
-    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot.subplots(rows, columns, figsize=(width, height), squeeze=rows * columns == 1)
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots(rows, columns, squeeze=rows * columns == 1)

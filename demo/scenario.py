@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 from data.boards import FAMILIES, write_boards
 from data.formats import LabelledImage
 from data.formats.deeppcb import read
 from data.sample import Box, sha256
-
-Mood = Literal["careful", "bad"]
+from demo.annotator import Mood
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def synthetic(
 
     beginning = spread(known, initial)
     nights = [
-        Night(f"{family}, a family never seen before", [*draw(family, night * 3 // 4), *spread(known, night // 4)])
+        Night(f"{family}, a family never seen before", [*draw(family, night - night // 4), *spread(known, night // 4)])
         for family in arriving
     ]
     nights.append(Night("a night of bad labels", spread([*known, *arriving], night), mood="bad"))

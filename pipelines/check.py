@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
 
+import httpx
+
+from data.registry import RegistryDamaged, UnknownVersion
+from data.sample import Sample, sha256
 from data.store import ObjectMissing
 from pipelines.deploy import pointer, pointer_key
 from pipelines.job import Job
@@ -21,15 +24,13 @@ def check(workspace: Workspace, job: Job) -> list[str]:
     Walks from every promotion to its model, its dataset version, its annotations and its parent, and reads every byte
     that they name.
     """
-    return [
-        *workspace.registry.check(job.name),
-        *_datasets(workspace, job),
-        *_samples(workspace, job),
-        *_orphans(workspace),
-        *_decisions(workspace, job),
-        *_pointer(workspace, job),
-        *_tasks(workspace, job),
-    ]
+    problems = workspace.registry.check(job.name)
+    for part in (_datasets, _samples, _orphans, _decisions, _pointer, _tasks):
+        try:
+            problems += part(workspace, job)
+        except (RegistryDamaged, UnknownVersion) as damage:
+            problems.append(str(damage))
+    return list(dict.fromkeys(problems))
 
 
 def _datasets(workspace: Workspace, job: Job) -> Iterator[str]:
@@ -55,33 +56,27 @@ def _datasets(workspace: Workspace, job: Job) -> Iterator[str]:
 
 def _samples(workspace: Workspace, job: Job) -> Iterator[str]:
     """The bytes of every sample and template are there and are what their name says."""
-    for sample in workspace.ledger.samples(job.name):
-        for name in filter(None, (sample.id, sample.template_id)):
-            try:
-                content = workspace.sample_bytes(name)
-            except ObjectMissing:
-                yield f"the bytes of sample {name} are missing from the store ({sample_key(name)})"
-                continue
-            if hashlib.sha256(content).hexdigest() != name:
-                yield f"the bytes of sample {name} in the store are not the ones of that hash ({sample_key(name)})"
+    for name in {name: None for sample in workspace.ledger.samples(job.name) for name in _images(sample)}:
+        try:
+            content = workspace.sample_bytes(name)
+        except ObjectMissing:
+            yield f"the bytes of sample {name} are missing from the store ({sample_key(name)})"
+            continue
+        if sha256(content) != name:
+            yield f"the bytes of sample {name} in the store are not the ones of that hash ({sample_key(name)})"
 
 
-def _orphans(workspace: Workspace) -> Iterator[str]:
+def _orphans(workspace: Workspace, _: Job) -> Iterator[str]:
     """Every object among the samples belongs to a sample of some job."""
     jobs = [path.stem for path in workspace.settings.jobs.glob("*.yaml")]
-    known = {
-        sample_key(name)
-        for job in jobs
-        for sample in workspace.ledger.samples(job)
-        for name in filter(None, (sample.id, sample.template_id))
-    }
+    known = {sample_key(name) for job in jobs for sample in workspace.ledger.samples(job) for name in _images(sample)}
     for stored in workspace.store.list("samples/"):
         if stored.key not in known:
             yield f"{stored.key} in the store belongs to no sample of any job"
 
 
 def _decisions(workspace: Workspace, job: Job) -> Iterator[str]:
-    """Every promotion has one decision, and no candidate was trained twice from the same data."""
+    """Every promotion has one decision, and every decision to promote its promotion."""
     promotions = workspace.registry.promotions(job.name)
     promoted = Counter(
         (decision.run_id, decision.candidate)
@@ -93,10 +88,6 @@ def _decisions(workspace: Workspace, job: Job) -> Iterator[str]:
             yield f"promotion {promotion.number} ({promotion.version}) has no decision in the ledger"
     if sum(promoted.values()) > len(promotions):
         yield f"the ledger knows {sum(promoted.values())} promotions, the registry {len(promotions)}"
-    keys = Counter(model.metadata["run_key"] for model in workspace.registry.models(job.name))
-    yield from (
-        f"{count} model versions were trained from the same data ({key})" for key, count in keys.items() if count > 1
-    )
 
 
 def _pointer(workspace: Workspace, job: Job) -> Iterator[str]:
@@ -106,6 +97,8 @@ def _pointer(workspace: Workspace, job: Job) -> Iterator[str]:
         found = json.loads(workspace.store.get(pointer_key(job.name)))
     except ObjectMissing:
         found = None
+    except ValueError:
+        found = "something that is not JSON"
     wanted = pointer(newest, workspace.registry.model(job.name, newest.version)) if newest else None
     if found != wanted:
         yield f"the pointer {pointer_key(job.name)} says {found}, the registry says {wanted}; deploy again"
@@ -114,7 +107,11 @@ def _pointer(workspace: Workspace, job: Job) -> Iterator[str]:
 def _tasks(workspace: Workspace, job: Job) -> Iterator[str]:
     """Every sample that was pushed has one task, and every task is about a sample that was pushed."""
     client = connect(workspace.settings)
-    found = find_project(client, job.name)
+    try:
+        found = find_project(client, job.name)
+    except httpx.TransportError as error:
+        yield f"Label Studio at {workspace.settings.label_studio_url} does not answer, its tasks are unknown: {error}"
+        return
     if found is None:
         if pushed := workspace.ledger.counts(job.name).get("pushed"):
             yield f"{pushed} samples wait in Label Studio, which has no project of {job.name}"
@@ -131,3 +128,8 @@ def _tasks(workspace: Workspace, job: Job) -> Iterator[str]:
     for sample in workspace.ledger.samples(job.name, state="pushed"):
         if sample.id not in seen:
             yield f"sample {sample.id} waits for a label, but Label Studio has no task for it"
+
+
+def _images(sample: Sample) -> list[str]:
+    """The names of a sample's bytes: its own and its template's."""
+    return [sample.id, *([sample.template_id] if sample.template_id else [])]

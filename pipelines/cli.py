@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from getpass import getuser
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
 )
 console = Console(highlight=False)
+VERDICT_COLOURS = {"promoted": "green", "rejected": "red", "undecided": "yellow"}
 
 JobName = Annotated[str, typer.Argument(help="The job's name.", show_default=False)]
 Reason = Annotated[str, typer.Option(help="Kept with the decision, with your name.")]
@@ -33,17 +35,24 @@ Model = Annotated[str | None, typer.Option("--version", help="A model version su
 @app.command()
 def jobs() -> None:
     """List the jobs and what serves of each."""
-    from pipelines.workspace import Workspace
+    from pipelines.job import JobRefused
+    from pipelines.steps import deployment
 
-    workspace = Workspace.open()
+    workspace = deployment()
     table = Table("job", "serves", "since", "description")
+    refusals = []
     for path in sorted(workspace.settings.jobs.glob("*.yaml")):
-        job = workspace.job(path.stem)
+        try:
+            job = workspace.job(path.stem)
+        except JobRefused as refusal:
+            refusals.append(str(refusal))
+            continue
         served = workspace.served(job.name)
-        table.add_row(
-            job.name, served.version if served else "nothing", str(served.at) if served else "", job.description
-        )
+        since = (served.version, served.at) if served else ("nothing", "")
+        table.add_row(job.name, *since, escape(job.description))
     console.print(table)
+    for problem in refusals:
+        _say(problem)
 
 
 @app.command()
@@ -55,32 +64,28 @@ def status(job: JobName, check: Annotated[bool, typer.Option("--check", help="Ve
     workspace = steps.deployment()
     specification = workspace.job(job)
     served = workspace.served(job)
-    console.print(f"[bold]{job}[/]  {specification.description}")
-    console.print(
-        f"serves    {f'{served.version} since {served.at} (promotion {served.number})' if served else 'nothing yet'}"
-    )
-    console.print(f"training  {steps.check_gate('train', job, run_id='').sentence}")
+    console.print(f"[bold]{job}[/]  {escape(specification.description)}")
+    _say(f"serves    {f'{served.version} since {served.at} (promotion {served.number})' if served else 'nothing yet'}")
+    _say(f"training  {steps.check_gate('train', job, run_id='').sentence}")
     counts = workspace.ledger.counts(job)
-    console.print(
-        f"samples   {', '.join(f'{number} {state}' for state, number in counts.items() if number) or 'none yet'}"
-    )
+    _say(f"samples   {', '.join(f'{number} {state}' for state, number in counts.items()) or 'none yet'}")
     if check:
         problems = checking.check(workspace, specification)
         if problems:
             console.print(f"[red]{len(problems)} problem(s)[/]")
             for problem in problems:
-                console.print(f"  - {problem}", soft_wrap=True)
+                _say(f"  - {problem}")
             raise typer.Exit(1)
-        console.print("checked   ledger, store, registry, pointer and Label Studio agree; every hash is right")
+        _say("checked   ledger, store, registry, pointer and Label Studio agree; every hash is right")
 
 
 @app.command()
 def history(job: JobName) -> None:
     """Show every decision: who was compared with whom on what, the verdict and why, and who served from then on."""
     from pipelines.history import rounds
-    from pipelines.workspace import Workspace
+    from pipelines.steps import deployment
 
-    workspace = Workspace.open()
+    workspace = deployment()
     show_rounds(rounds(workspace, workspace.job(job)))
 
 
@@ -102,26 +107,24 @@ def show_rounds(found: Sequence[Round]) -> None:
         table.add_column(heading, no_wrap=True)
     for turn in found:
         decision = turn.decision
-        colour = "green" if decision.verdict == "promoted" else "red"
+        colour = VERDICT_COLOURS[decision.verdict]
         table.add_row(
             str(turn.number),
             str(turn.seen),
             str(turn.mined),
-            f"{turn.labelled}" + (f" -{turn.quarantined}" if turn.quarantined else ""),
+            f"{turn.labelled}" + (f" -{turn.quarantined}" if turn.quarantined > 0 else ""),
             decision.dataset_version or "",
             f"{decision.candidate} {_score(turn.candidate.get('ap'))}",
             f"{decision.served} {_score(turn.served.get('ap'))}" if decision.served else "nothing",
             _score(turn.deltas.get("ap"), signed=True),
-            f"[{colour}]{decision.verdict}[/]",
+            f"[{colour}]{turn.verdict}[/]",
             turn.serving or "nothing",
         )
     console.print(table)
-    console.print("AP at IoU 0.33 on the round's own holdout, the same for both; labelled -n: n quarantined.")
+    _say("AP at IoU 0.33 on the round's own holdout, the same for both; labelled -n: n quarantined.")
     for turn in found:
         reasons = "; ".join(turn.decision.reasons)
-        console.print(
-            f"round {turn.number}: {turn.decision.verdict} by {turn.decision.actor}, because {reasons}", soft_wrap=True
-        )
+        _say(f"round {turn.number}: {turn.verdict} by {turn.decision.actor}, because {reasons}")
 
 
 @app.command("import")
@@ -133,17 +136,19 @@ def import_(
     """Take in images that are labelled already."""
     from data.formats import FORMATS
     from pipelines.importing import import_labelled
-    from pipelines.workspace import Workspace
+    from pipelines.steps import deployment
 
     if form not in FORMATS:
         raise typer.BadParameter(f"{form!r} is none of {', '.join(FORMATS)}", param_hint="--format")
-    workspace = Workspace.open()
+    workspace = deployment()
     imported = import_labelled(
         workspace, workspace.job(job), FORMATS[form].read(path), annotator=f"import by {getuser()}"
     )
-    console.print(f"{imported.labelled} labelled images are in")
-    for problem in [*imported.refused, *imported.quarantined]:
-        console.print(f"  - {problem}", soft_wrap=True)
+    _say(f"{imported.labelled} labelled images are in")
+    for problem in imported.refused:
+        _say(f"  - refused: {problem}")
+    for problem in imported.quarantined:
+        _say(f"  - quarantined: {problem}")
     if imported.refused or imported.quarantined:
         raise typer.Exit(1)
 
@@ -158,14 +163,20 @@ def train(
     reason: Reason = "",
 ) -> None:
     """Train a candidate now, whatever the gate says."""
-    params = {"dataset_version": dataset, "parent": parent, "reason": reason}
-    _run(job, params, "curate", "train")
+    from pipelines import steps
+
+    run_id = _run_id()
+    try:
+        _run(job, run_id, {"dataset_version": dataset, "parent": parent, "reason": reason}, "curate", "train")
+    except BaseException:
+        steps.give_up(job, run_id, f"given up by {getuser()}")
+        raise
 
 
 @app.command()
 def evaluate(job: JobName, version: Model = None, dataset: Dataset = None) -> None:
     """Compare a model version with the served one on the holdout."""
-    result = _run(job, {"model_version": version, "dataset_version": dataset}, "evaluate")
+    result = _run(job, _run_id(), {"model_version": version, "dataset_version": dataset}, "evaluate")
     table = Table("metric", "candidate", "served", "delta")
     for name, value in result["candidate"].items():
         table.add_row(
@@ -191,13 +202,13 @@ def promote(
         "bypass": ["promote"] if force else [],
         "reason": reason,
     }
-    _run(job, params, "evaluate", "promote", "deploy")
+    _run(job, _run_id(), params, "evaluate", "promote", "deploy")
 
 
 @app.command()
 def rollback(job: JobName, version: Annotated[str, typer.Argument(help="Such as v3.")], reason: Reason = "") -> None:
     """Let an earlier version serve again."""
-    _run(job, {"version": version, "reason": reason}, "rollback", "deploy")
+    _run(job, _run_id(), {"version": version, "reason": reason}, "rollback", "deploy")
 
 
 @app.command()
@@ -210,34 +221,42 @@ def predict(
 ) -> None:
     """Predict a folder of images with a stored model version; no server need run."""
     from pipelines.predict import predict as predict_folder
-    from pipelines.workspace import Workspace
+    from pipelines.steps import deployment
 
     if form not in ("coco", "deeppcb"):
         raise typer.BadParameter(f"{form!r} is none of coco, deeppcb", param_hint="--format")
-    workspace = Workspace.open()
+    workspace = deployment()
     specification = workspace.job(job)
     served = workspace.served(job)
     chosen = version or (served.version if served else None)
     if chosen is None:
         raise typer.BadParameter(f"nothing serves for {job} yet; name a version", param_hint="--version")
     count = predict_folder(workspace.estimator(job, chosen), specification, images, out, form)  # type: ignore[arg-type]
-    console.print(f"{count} images predicted with {chosen}: {out}")
+    _say(f"{count} images predicted with {chosen}: {out}")
 
 
-def _run(job: str, params: dict[str, Any], *names: str) -> dict[str, Any]:
+def _run_id() -> str:
+    return f"cli__{datetime.now(UTC).isoformat()}"
+
+
+def _run(job: str, run_id: str, params: dict[str, Any], *names: str) -> dict[str, Any]:
     """Run steps one after the other as one run of this person; returns what the last one says."""
     from pipelines import steps
 
-    run_id = f"cli__{datetime.now(UTC).isoformat()}"
     result: dict[str, Any] = {}
     for name in names:
         result = steps.run(name, job, run_id, {**params, "actor": getuser()})
-        console.print(f"{name}: {_shown(result)}", soft_wrap=True)
+        _say(f"{name}: {_shown(result)}")
     return result
 
 
 def _shown(result: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in result.items() if not isinstance(value, dict)) or "done"
+
+
+def _say(sentence: str) -> None:
+    """Print a sentence as it is: what stands in brackets, such as ap[open], is no colour."""
+    console.print(sentence, soft_wrap=True, markup=False)
 
 
 def _score(value: float | None, signed: bool = False) -> str:
@@ -246,13 +265,18 @@ def _score(value: float | None, signed: bool = False) -> str:
 
 def main() -> None:
     """Run the command line; a refusal is one clear message and exit status 1."""
-    refusals: tuple[type[Exception], ...] = (ValueError, LookupError, RuntimeError)
-    _guarded(app, refusals)
-
-
-def _guarded(run: Callable[[], Any], refusals: tuple[type[Exception], ...]) -> None:
     try:
-        run()
-    except refusals as refusal:
-        Console(stderr=True).print(f"[red]ratchet:[/] {refusal}", soft_wrap=True, highlight=False)
+        app()
+    except Exception as error:
+        if not isinstance(error, _refusals()) or type(error) is KeyError:
+            raise
+        Console(stderr=True, highlight=False).print(f"[red]ratchet:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What says in words what is wrong; anything else is an error in Ratchet and shows where."""
+    import httpx
+    from sqlalchemy.exc import OperationalError
+
+    return (ValueError, LookupError, RuntimeError, OSError, httpx.HTTPError, OperationalError)

@@ -39,8 +39,9 @@ def curate(workspace: Workspace, job: Job, run_id: str) -> DatasetVersion:
     added, removed = ledger.unversioned(job.name, run_id)
     report = check_labels(added, job.classes, limits(job))
     if not report.success:
-        ledger.fail_training(job.name, run_id)
-        raise DataRefused(report)
+        refusal = DataRefused(report)
+        ledger.fail_training(job.name, run_id, str(refusal))
+        raise refusal
     version = workspace.registry.publish_dataset(
         job.name, added, removed, read_bytes=workspace.sample_bytes, checks=report.statistics
     )

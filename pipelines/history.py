@@ -9,9 +9,6 @@ from data.ledger import Decision
 from pipelines.job import Job
 from pipelines.workspace import Workspace
 
-SEEN = ("arrived", "passed", "selected", "pushed", "labelled", "quarantined", "skipped")
-LABELLED = ("labelled",)
-
 
 @dataclass(frozen=True)
 class Round:
@@ -25,6 +22,11 @@ class Round:
     quarantined: int
     serving: str | None
     deltas: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in one word or two, `rolled back` for a promotion that goes back to an earlier version."""
+        return "rolled back" if self.decision.kind == "rollback" else self.decision.verdict
 
     @property
     def candidate(self) -> dict[str, Any]:
@@ -50,9 +52,9 @@ def rounds(workspace: Workspace, job: Job) -> list[Round]:
             Round(
                 number=number,
                 decision=decision,
-                seen=_total(counts, SEEN) - _total(before, SEEN),
+                seen=_seen(counts) - _seen(before),
                 mined=counts.get("mined", 0) - before.get("mined", 0),
-                labelled=_total(counts, LABELLED) - _total(before, LABELLED),
+                labelled=counts.get("labelled", 0) - before.get("labelled", 0),
                 quarantined=counts.get("quarantined", 0) - before.get("quarantined", 0),
                 serving=serving,
                 deltas=decision.metrics.get("delta") or {},
@@ -62,5 +64,5 @@ def rounds(workspace: Workspace, job: Job) -> list[Round]:
     return found
 
 
-def _total(counts: dict[str, int], states: tuple[str, ...]) -> int:
-    return sum(counts.get(state, 0) for state in states)
+def _seen(counts: dict[str, int]) -> int:
+    return sum(count for state, count in counts.items() if state != "mined")

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from data.formats.deeppcb import write_results
-from data.images import ImageRefused, decode
+from data.formats.deeppcb import result_name, write_results
+from data.images import ImageRefused
 from data.sample import Box, Example
 from models.estimator import Estimator
-from pipelines.ingest import limits
+from pipelines.ingest import decode_pair
 from pipelines.job import Job
 
 Format = Literal["coco", "deeppcb"]
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 BATCH = 64
 
 
@@ -32,10 +32,12 @@ def predict(estimator: Estimator, job: Job, images: Path, out: Path, form: Forma
     """Predict every image below `images` and write all boxes with their scores to `out`; returns the number of images.
 
     Raises:
-        ImagesRefused: the folder holds no image, or some that cannot be read; then nothing is written.
+        ImagesRefused: the folder holds no image, or some that cannot be read or told apart; then nothing is written.
     """
     paths = find_images(images, job)
-    problems: list[str] = [] if paths else [f"{images} holds no image ({', '.join(SUFFIXES)})"]
+    problems = [] if paths else [f"{images} holds no image ({', '.join(SUFFIXES)})"]
+    if form == "deeppcb":
+        problems += _shared_names(paths)
     found: dict[Path, tuple[Box, ...]] = {}
     sizes: dict[Path, tuple[int, int]] = {}
     for start in range(0, len(paths), BATCH):
@@ -62,7 +64,7 @@ def predict(estimator: Estimator, job: Job, images: Path, out: Path, form: Forma
 
 def find_images(folder: Path, job: Job) -> list[Path]:
     """The images below `folder`, sorted, without the templates that lie beside them."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     templates = {template for path in paths if (template := template_of(path, job))}
     return [path for path in paths if path not in templates]
 
@@ -73,22 +75,35 @@ def template_of(path: Path, job: Job) -> Path | None:
     return path.with_name(name) if name and path.with_name(name).exists() else None
 
 
+def _shared_names(paths: Sequence[Path]) -> list[str]:
+    """The images that would have one file of results between them, in words."""
+    named: dict[str, list[str]] = {}
+    for path in paths:
+        named.setdefault(result_name(path.name), []).append(str(path))
+    return [
+        f"{' and '.join(shared)} would both have the results {name}; rename one, or use coco"
+        for name, shared in named.items()
+        if len(shared) > 1
+    ]
+
+
 def _example(path: Path, job: Job) -> Example:
-    template = template_of(path, job)
-    image = decode(path.read_bytes(), limits(job))
-    return Example(path.name, image, decode(template.read_bytes(), limits(job)) if template else None, (), "")
+    beside = template_of(path, job)
+    image, template = decode_pair(job, path.read_bytes(), beside.read_bytes() if beside else None)
+    return Example(path.name, image, template, (), "")
 
 
 def _coco(
     found: dict[Path, tuple[Box, ...]], sizes: dict[Path, tuple[int, int]], folder: Path, classes: Sequence[str]
 ) -> dict[str, Any]:
     numbers = {path: number for number, path in enumerate(found, start=1)}
-    categories = {name: number for number, name in enumerate(classes, start=1)}
+    labels = dict.fromkeys([*classes, *(box.label for boxes in found.values() for box in boxes)])
+    categories = {name: number for number, name in enumerate(labels, start=1)}
     return {
         "images": [
             {
                 "id": number,
-                "file_name": str(path.relative_to(folder)),
+                "file_name": path.relative_to(folder).as_posix(),
                 "width": sizes[path][0],
                 "height": sizes[path][1],
             }

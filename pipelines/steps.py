@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 from pipelines import collect as collecting
 from pipelines import deploy as deploying
 from pipelines import label
 from pipelines.curate import curate
-from pipelines.evaluate import Comparison, evaluate
-from pipelines.gates.conditions import Verdict
+from pipelines.evaluate import Comparison, evaluate, in_production
+from pipelines.gates.conditions import NUM_OF_SAMPLES, Verdict
 from pipelines.gates.gate import Facts, check
-from pipelines.job import Job
+from pipelines.job import Job, Trigger
 from pipelines.promote import decide, promote, rollback
 from pipelines.train import train
 from pipelines.workspace import Workspace
@@ -82,11 +82,22 @@ def run(step: str, job: str, run_id: str, params: Mapping[str, Any] | None = Non
 
 
 def check_gate(gate: Gate, job: str, run_id: str, params: Mapping[str, Any] | None = None) -> Verdict:
-    """What a gate says now, from stored state alone; one that a person bypasses is open."""
+    """What a gate says now, from stored state alone; one that a person bypasses is open.
+
+    The gates before evaluate and promote judge data that is frozen, so that their no is final; None means that only a
+    window is closed still.
+    """
     call = _call(job, run_id, params)
     if gate in (call.params.get("bypass") or ()):
         return Verdict(True, f"bypassed by {call.actor}: {call.params.get('reason') or 'no reason given'}")
     return GATES[gate](call)
+
+
+def give_up(job: str, run_id: str, reason: str) -> None:
+    """Let others have what the training of a run claimed, if it has one that has not finished."""
+    ledger = deployment().ledger
+    if ledger.training(job, run_id) is not None:
+        ledger.fail_training(job, run_id, reason)
 
 
 def images_waiting(job: str) -> int:
@@ -117,26 +128,41 @@ def _train_gate(call: Call) -> Verdict:
     active = ledger.active_training(call.job.name)
     if active is not None:
         return Verdict(False, f"run {active.run_id} is training now; the next one starts when it has finished")
-    facts = Facts(num_of_samples=ledger.pending(call.job.name))
-    return check(call.job.train_spec.trigger, facts, datetime.now(UTC))
+    trigger = call.job.train_spec.trigger
+    of_metric = trigger.condition is not None and trigger.condition.metric != NUM_OF_SAMPLES
+    metrics = in_production(call.workspace, call.job) if of_metric else {}
+    return check(trigger, Facts(num_of_samples=ledger.pending(call.job.name), metrics=metrics), datetime.now(UTC))
 
 
 def _evaluate_gate(call: Call) -> Verdict:
-    rows = call.workspace.registry.dataset(call.job.name, call.dataset_version).rows("holdout")
-    support = Counter(box.label for row in rows for box in row.annotation.boxes)
+    specification = call.job.eval_spec
+    support = _holdout_support(call.workspace, call.job.name, call.dataset_version)
     facts = Facts(
-        holdout_support={name: support[name] for name in call.job.classes}, min_support=call.job.eval_spec.min_support
+        holdout_support={name: support[name] for name in call.job.classes}, min_support=specification.min_support
     )
-    return check(call.job.eval_spec.trigger, facts, datetime.now(UTC))
+    at_any_time = specification.trigger.model_copy(update={"timer": None})
+    return _in_window(specification.trigger, check(at_any_time, facts, datetime.now(UTC)))
 
 
 def _promote_gate(call: Call) -> Verdict:
-    window = call.job.deploy_spec.trigger.model_copy(update={"condition": None})
-    opened = check(window, Facts(), datetime.now(UTC))
-    if not opened.met and window.timer is not None:
-        return Verdict(None, opened.sentence)
     judgement = decide(call.workspace, call.job, call.run_id, _comparison(call), call.actor)
-    return Verdict(judgement.promoted, "; ".join(judgement.reasons))
+    sentence = "; ".join(judgement.reasons) if judgement.promoted else str(judgement)
+    return _in_window(call.job.deploy_spec.trigger, Verdict(judgement.promoted, sentence))
+
+
+def _in_window(trigger: Trigger, verdict: Verdict) -> Verdict:
+    """A verdict that time cannot change: yes within the trigger's window, None before it, no where it is not yes."""
+    if not verdict.met or trigger.timer is None:
+        return Verdict(verdict.met is True, verdict.sentence)
+    window = check(Trigger(timer=trigger.timer), Facts(), datetime.now(UTC))
+    return Verdict(window.met or None, f"{verdict.sentence}; {window.sentence}")
+
+
+@lru_cache(maxsize=64)
+def _holdout_support(workspace: Workspace, job: str, dataset_version: str) -> Counter[str]:
+    """How many boxes of each class the holdout of a dataset version has; read once, for a version never changes."""
+    rows = workspace.registry.dataset(job, dataset_version).rows("holdout")
+    return Counter(box.label for row in rows for box in row.annotation.boxes)
 
 
 def _comparison(call: Call) -> Comparison:

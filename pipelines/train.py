@@ -72,8 +72,8 @@ def train(
     stored = next(
         (model for model in workspace.registry.models(job.name) if model.metadata["run_key"] == run_key), None
     )
+    work = workspace.settings.home / "work" / run_key[:16]
     if stored is None:
-        work = workspace.settings.home / "work" / run_key[:16]
         work.mkdir(parents=True, exist_ok=True)
         with _alive(workspace, job.name, run_id) as check_claim:
             estimator = _start(workspace, job, parent)
@@ -94,7 +94,7 @@ def train(
                     "training": asdict(report),
                 }
                 stored = workspace.registry.publish_model(job.name, saved, metadata)
-        shutil.rmtree(work)
+    shutil.rmtree(work, ignore_errors=True)
     workspace.ledger.finish_training(job.name, run_id, dataset_version=dataset.version, candidate=stored.version)
     return stored
 

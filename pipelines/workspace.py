@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,16 +17,12 @@ from pipelines.job import Job, load_job
 from pipelines.settings import Settings
 
 
-class UnknownJob(KeyError):
+class UnknownJob(LookupError):
     """There is no job of that name."""
 
-    def __init__(self, name: str, known: Sequence[str]):
-        super().__init__(name)
-        self.name = name
-        self.known = known
-
-    def __str__(self) -> str:
-        return f"there is no job {self.name!r}; the jobs are {', '.join(self.known) or 'none: add a file to dags/jobs'}"
+    def __init__(self, name: str, known: Sequence[str], folder: Path):
+        listed = f"the jobs are {', '.join(known)}" if known else f"add a file {name}.yaml to {folder}"
+        super().__init__(f"there is no job {name!r}; {listed}")
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ class Workspace:
         """
         path = self.settings.jobs / f"{name}.yaml"
         if not path.exists():
-            raise UnknownJob(name, sorted(file.stem for file in self.settings.jobs.glob("*.yaml")))
+            raise UnknownJob(name, sorted(file.stem for file in self.settings.jobs.glob("*.yaml")), self.settings.jobs)
         return load_job(path)
 
     def served(self, job: str) -> Promotion | None:
@@ -90,11 +86,14 @@ class Workspace:
         """The folder of a stored model version, fetched once."""
         folder = self.settings.home / "models" / job / version
         if not folder.exists():
-            fetched = folder.with_name(f".{version}.fetching")
-            shutil.rmtree(fetched, ignore_errors=True)
-            fetched.mkdir(parents=True)
-            self.registry.fetch_model(job, version, fetched)
-            fetched.replace(folder)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{version}.") as place:
+                fetched = self.registry.fetch_model(job, version, Path(place) / "model")
+                try:
+                    fetched.replace(folder)
+                except OSError:
+                    if not folder.exists():  # else another process was faster
+                        raise
         return folder
 
     def estimator(self, job: str, version: str) -> Estimator:

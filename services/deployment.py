@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.settings import Settings, read_secrets
+from pipelines.settings import Settings
 from services import airflow, inference, label_studio, object_store, process
 from services.ports import require_free
 from services.process import Server
@@ -17,6 +17,7 @@ from services.secrets import ensure_secrets
 
 LEAST_FREE_BYTES = 3 * 1024**3
 READY_SECONDS = 600.0
+RECORDS = "run"
 
 
 class CannotStart(RuntimeError):
@@ -33,7 +34,7 @@ class Deployment:
     @staticmethod
     def exists(home: Path) -> bool:
         """Whether a deployment was ever started in `home`."""
-        return bool(read_secrets(home))
+        return (home / RECORDS).exists() or (home / "secrets.env").exists()
 
     @classmethod
     def here(cls, home: Path) -> Deployment:
@@ -129,7 +130,7 @@ class Deployment:
             )
 
     def _records(self) -> Path:
-        return self.settings.home / "run"
+        return self.settings.home / RECORDS
 
     def _record_file(self, name: str) -> Path:
         return self._records() / f"{_file_name(name)}.json"

@@ -58,7 +58,8 @@ def seaweedfs(directory: Path, port: int, access_key: str, secret_key: str) -> S
     }
     return Server(
         name="SeaweedFS",
-        command=(program, "mini", *(f"-{name}={value}" for name, value in options.items())),
+        # Otherwise it writes its log a second time, to /tmp.
+        command=(program, "-logtostderr", "mini", *(f"-{name}={value}" for name, value in options.items())),
         environment={"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key},
         ports={**ports, **{f"{name} gRPC": number + GRPC_OFFSET for name, number in ports.items()}},
         ready=lambda: _answers(port, access_key, secret_key),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ SECRET_KEY = "ratchet-test-secret"
 # How long an example takes says something about the machine's load, nothing about the law.
 settings.register_profile("ratchet", deadline=None)
 settings.load_profile("ratchet")
+# What it remembers of failed examples; by default it would lie in the folder that the tests are started from.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(CACHE / "hypothesis"))
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,12 @@ def write_results(path: Path, found: Mapping[str, Sequence[Box]]) -> None:
                 f"{box.x1:.2f},{box.y1:.2f},{box.x2:.2f},{box.y2:.2f},{box.score or 0:.5f},{box.label}\n"
                 for box in ranked
             ]
-            archive.writestr(f"{_stem(name)}.txt", "".join(lines))
+            archive.writestr(result_name(name), "".join(lines))
+
+
+def result_name(name: str) -> str:
+    """The file that holds the detections in the image called `name`."""
+    return f"{_stem(name)}.txt"
 
 
 def _listed(file: Path, problems: list[str]) -> list[LabelledImage]:

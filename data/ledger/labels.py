@@ -92,6 +92,13 @@ class Labels(Rows):
         with self._reading() as connection:
             return list(connection.execute(query.order_by(words.c.at.desc(), words.c.reference)).scalars())
 
+    def said_at(self, job: str, sample_id: str, reference: str) -> str | None:
+        """When what stands under a reference was said (ISO 8601 in UTC), or None."""
+        here = (words.c.job == job, words.c.sample_id == sample_id, words.c.reference == reference)
+        with self._reading() as connection:
+            at: str | None = connection.execute(sa.select(words.c.at).where(*here, ~words.c.withdrawn)).scalar()
+            return at
+
     def annotation(self, job: str, sample_id: str) -> Annotation | None:
         """The valid annotation of a sample, or None."""
         query = WITH_ANNOTATION.where(samples.c.job == job, samples.c.id == sample_id, samples.c.state == "labelled")

@@ -57,7 +57,7 @@ def evaluate(condition: Condition, metrics: Metrics, served: Metrics | None = No
         before = _number(served, name, part, "the served model")
     except _Unmeasured as reason:
         return Verdict(None, f"{condition} cannot be decided: {reason}")
-    return _compared(condition, value - before, f", {float(value):.6g} against {float(before):.6g}")
+    return _compared(condition, value - before, f", {float(value):.4g} against {float(before):.4g}")
 
 
 def as_written(value: float) -> Fraction:
@@ -125,5 +125,5 @@ def _labels(condition: Condition, value: Fraction) -> str:
 
 def _shown(value: float, threshold: float) -> tuple[str, str]:
     """Both numbers, short unless that would make different ones look the same."""
-    shown, limit = f"{value:.6g}", f"{threshold:.6g}"
+    shown, limit = f"{value:.4g}", f"{threshold:.4g}"
     return (shown, limit) if shown != limit or value == threshold else (repr(value), repr(threshold))

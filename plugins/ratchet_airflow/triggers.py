@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def is_final(gate: Gate, verdict: Verdict) -> bool:
-    """Whether waiting cannot change the verdict: a comparison on frozen data says the same tomorrow."""
-    return bool(verdict.met) or (gate == "promote" and verdict.met is False)
+    """Whether waiting cannot change the verdict: only labels go on arriving, what is compared is frozen."""
+    return bool(verdict.met) or (gate != "train" and verdict.met is False)
 
 
 class GateTrigger(BaseTrigger):

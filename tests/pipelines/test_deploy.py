@@ -51,9 +51,14 @@ def promote(workspace: Workspace, tmp_path: Path) -> Promote:
             save_model(Stamp(stamp), folder)
         metadata = {"run_key": stamp, "classes": ["open", "short"]}
         version = workspace.registry.publish_model("boards", folder, metadata).version
-        number = len(workspace.registry.promotions("boards")) + 1
+        serving = workspace.served("boards")
         return workspace.registry.promote(
-            "boards", version, actor="a test", reason="to see", decision={"run_id": f"run-{number}"}
+            "boards",
+            version,
+            instead_of=serving.version if serving else None,
+            actor="a test",
+            reason="to see",
+            decision={"run_id": f"run-{serving.number + 1 if serving else 1}"},
         )
 
     return promote
@@ -148,7 +153,8 @@ import os, signal
 from pipelines.deploy import deploy
 from pipelines.workspace import Workspace
 workspace = Workspace.open()
-promotion = workspace.registry.promote("boards", "v1", actor="a test", reason="to see", decision={"run_id": "killed"})
+decided = {"instead_of": "v2", "actor": "a test", "reason": "to see", "decision": {"run_id": "killed"}}
+workspace.registry.promote("boards", "v1", **decided)
 if not os.listdir(os.environ["RATCHET_FAILPOINTS"]):
     os.kill(os.getpid(), signal.SIGKILL)
 deploy(workspace, workspace.job("boards"))

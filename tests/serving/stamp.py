@@ -98,7 +98,7 @@ def deployment(store: ObjectStore, folder: Path) -> Settings:
         store_endpoint=store.endpoint,
         store_secure=False,
         store_bucket=store.bucket,
-        ledger_url="",
+        ledger_url=f"sqlite:///{folder / 'ledger.db'}",
         registry_url=str(folder / "registry.git"),
         label_studio_url="",
         serving_url=f"http://127.0.0.1:{free_port()}",

@@ -60,16 +60,17 @@ def test_a_near_duplicate_is_found_within_the_distance_and_not_beyond(
 ) -> None:
     job = f"near_{known}_{sorted(flipped)}"
     ledger.add_sample(job, sample("a"), known)
-    found = ledger.find_near_duplicate(job, known ^ sum(1 << bit for bit in flipped), limit)
-    assert (found is not None) == (len(flipped) <= limit)
+    found = ledger.near_duplicates(job, known ^ sum(1 << bit for bit in flipped), limit)
+    assert bool(found) == (len(flipped) <= limit)
 
 
-def test_the_same_bits_are_preferred_and_a_distance_without_an_index_is_refused(ledger: Ledger, job: str) -> None:
-    ledger.add_sample(job, sample("near"), 0b1)
-    ledger.add_sample(job, sample("same"), 0b0)
-    assert ledger.find_near_duplicate(job, 0b0) == sample("same")
+def test_the_nearest_come_first_then_the_latest_and_never_too_many(ledger: Ledger, job: str) -> None:
+    for name, difference_hash in (("older", 0b0), ("near", 0b1), ("same", 0b0), ("far", 0b111)):
+        ledger.add_sample(job, sample(name), difference_hash)
+    assert ledger.near_duplicates(job, 0b0) == [sample("same"), sample("older"), sample("near")]
+    assert ledger.near_duplicates(job, 0b0, limit=2) == [sample("same"), sample("older")]
     with pytest.raises(ValueError, match="max_distance is 6"):
-        ledger.find_near_duplicate(job, 0, 6)
+        ledger.near_duplicates(job, 0, 6)
 
 
 def test_refusals_are_kept_once_with_all_reasons(ledger: Ledger, job: str) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,11 @@ def test_a_process_killed_anywhere_leaves_counts_that_agree(ledger: Ledger, job:
         # The next process begins again from the first sample, and all that is done already changes nothing.
 
 
-def used_samples(ledger: Ledger, job: str, count: int) -> None:
-    """Enter many samples that finished trainings have used, past the methods that would take minutes for them."""
+def used_samples(ledger: Ledger, job: str, count: int, alike: bool = False) -> None:
+    """Enter many samples that finished trainings have used, past the methods that would take minutes for them.
+
+    With `alike`, all have the same hash, as those of a fixed camera would.
+    """
     ledger.add_sample(job, Sample("first", 640, 480, "line", "first", "train"), 1)
     spread = random.Random(0)
     with ledger._writing(job) as connection:
@@ -143,8 +147,7 @@ def used_samples(ledger: Ledger, job: str, count: int) -> None:
                 "id": f"{number:064x}",
                 "arrived": number + 10,
                 "state": "labelled",
-                "difference_hash": spread.getrandbits(63),
-                **{f"band_{band}": spread.getrandbits(21) for band in range(3)},
+                **({} if alike else {"difference_hash": spread.getrandbits(63), **spread_bands(spread)}),
             }
             for number in range(count)
         ]
@@ -156,6 +159,26 @@ def used_samples(ledger: Ledger, job: str, count: int) -> None:
         )
 
 
+def spread_bands(spread: random.Random) -> dict[str, int]:
+    return {f"band_{band}": spread.getrandbits(21) for band in range(3)}
+
+
+def counting(ledger: Ledger) -> Callable[[Callable[[], Any]], int]:
+    """Counts what something costs, in instructions of SQLite's virtual machine: the same on every computer."""
+    executed = itertools.count()
+
+    @sa.event.listens_for(ledger._engine, "connect")
+    def count_instructions(connection: Any, record: Any) -> None:
+        connection.set_progress_handler(lambda: next(executed) < 0, 1)
+
+    def cost(step: Callable[[], Any]) -> int:
+        before = next(executed)
+        step()
+        return next(executed) - before
+
+    return cost
+
+
 # Each with the ledger, the job, and the name of a new sample and run.
 STEPS: dict[str, Callable[[Ledger, str, str], Any]] = {
     "pending": lambda ledger, job, _: ledger.pending(job),
@@ -163,7 +186,7 @@ STEPS: dict[str, Callable[[Ledger, str, str], Any]] = {
     "counts": lambda ledger, job, _: ledger.counts(job),
     "stratum_counts": lambda ledger, job, _: ledger.stratum_counts(job, "line"),
     "support": lambda ledger, job, _: ledger.support(job, "holdout"),
-    "near_duplicate": lambda ledger, job, _: ledger.find_near_duplicate(job, 0x0123456789ABCDEF),
+    "near_duplicate": lambda ledger, job, _: ledger.near_duplicates(job, 0x0123456789ABCDEF),
     "add_sample": lambda ledger, job, name: ledger.add_sample(job, Sample(name, 9, 9, "line", name, "train"), 7),
     "select": lambda ledger, job, name: ledger.select(job, name, "IBT", 1.0, 0.5),
     "selected": lambda ledger, job, _: ledger.selected(job),
@@ -179,22 +202,24 @@ STEPS: dict[str, Callable[[Ledger, str, str], Any]] = {
 
 @pytest.mark.slow
 def test_no_step_costs_more_in_a_large_ledger(tmp_path: Path) -> None:
-    """Counted in instructions of SQLite's virtual machine, which are the same on every computer."""
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
     ledger.upgrade()
-    executed = itertools.count()
-
-    @sa.event.listens_for(ledger._engine, "connect")
-    def count_instructions(connection: Any, record: Any) -> None:
-        connection.set_progress_handler(lambda: next(executed) < 0, 1)
-
+    count_of = counting(ledger)
     cost: dict[str, dict[str, int]] = {}
     for job, count in (("small", 100), ("large", 20_000)):
         used_samples(ledger, job, count)
-        cost[job] = {}
-        for name, step in STEPS.items():
-            before = next(executed)
-            step(ledger, job, f"new_in_{job}")
-            cost[job][name] = next(executed) - before
+        cost[job] = {name: count_of(partial(step, ledger, job, f"new_in_{job}")) for name, step in STEPS.items()}
     grown = {name: (cost["small"][name], cost["large"][name]) for name in STEPS}
     assert {name: costs for name, costs in grown.items() if costs[1] > 1.5 * costs[0] + 200} == {}
+
+
+@pytest.mark.slow
+def test_near_duplicates_cost_the_same_however_many_look_alike(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    ledger.upgrade()
+    count_of = counting(ledger)
+    for job, count in (("small", 100), ("large", 20_000)):
+        used_samples(ledger, job, count, alike=True)
+    for looked_for in (0b1, 0b11, 0b111_1111):
+        costs = [count_of(partial(ledger.near_duplicates, job, looked_for)) for job in ("small", "large")]
+        assert costs[1] <= 1.5 * costs[0]

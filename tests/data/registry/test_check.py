@@ -25,7 +25,7 @@ def whole(trial: Trial) -> Trial:
             "dataset_hash": version.hash,
         }
         trial.registry.publish_model("pcb", trial.model(run_key), metadata)
-    trial.registry.promote("pcb", "v1", actor="a person", reason="first", decision={"run_id": "a"})
+    trial.registry.promote("pcb", "v1", instead_of=None, actor="a person", reason="first", decision={"run_id": "a"})
     assert trial.registry.check("pcb") == []
     return trial
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data.registry import Promotion, UnknownVersion
+from data.registry import Overtaken, Promotion, UnknownVersion
 from tests.data.registry.trial import Trial
 
 pytestmark = pytest.mark.slow
@@ -23,15 +23,21 @@ def promoting(trial: Trial) -> Trial:
     return trial
 
 
-def promote(trial: Trial, version: str, run_id: str) -> Promotion:
+def promote(trial: Trial, version: str, run_id: str, instead_of: str | None = None) -> Promotion:
     promotion: Promotion = trial.registry.promote(
-        "pcb", version, actor="a person", reason='better: "0.9" > 0.8\n# really', decision={"run_id": run_id, "ap": 0.9}
+        "pcb",
+        version,
+        instead_of=instead_of,
+        actor="a person",
+        reason='better: "0.9" > 0.8\n# really',
+        decision={"run_id": run_id, "ap": 0.9},
     )
     return promotion
 
 
 def test_history_is_append_only_and_a_rollback_is_part_of_it(promoting: Trial) -> None:
-    made = [promote(promoting, version, run) for version, run in (("v1", "a"), ("v2", "b"), ("v1", "c"))]
+    steps = (("v1", "a", None), ("v2", "b", "v1"), ("v1", "c", "v2"))
+    made = [promote(promoting, version, run, before) for version, run, before in steps]
     promotions = promoting.clone("elsewhere").promotions("pcb")
     assert promotions == made
     assert [(one.number, one.version) for one in promotions] == [(1, "v1"), (2, "v2"), (3, "v1")]
@@ -44,10 +50,10 @@ def test_history_is_append_only_and_a_rollback_is_part_of_it(promoting: Trial) -
 
 def test_a_run_promotes_once_even_after_a_rollback(promoting: Trial) -> None:
     promote(promoting, "v1", "a")
-    second = promote(promoting, "v2", "b")
-    assert promote(promoting, "v2", "b") == second
-    rollback = promote(promoting, "v1", "c")
-    assert promote(promoting, "v2", "b") == second
+    second = promote(promoting, "v2", "b", "v1")
+    assert promote(promoting, "v2", "b", "v1") == second
+    rollback = promote(promoting, "v1", "c", "v2")
+    assert promote(promoting, "v2", "b", "v1") == second
     assert promoting.registry.promotions("pcb")[-1] == rollback
 
 
@@ -57,12 +63,22 @@ def test_an_unknown_version_is_not_promoted(promoting: Trial) -> None:
     assert promoting.registry.promotions("pcb") == []
 
 
+def test_of_two_that_were_compared_with_the_same_model_one_is_promoted(promoting: Trial) -> None:
+    promote(promoting, "v1", "a")
+    promote(promoting, "v2", "b", "v1")
+    with pytest.raises(Overtaken, match="v1 of pcb was to serve instead of v1, but v2 serves now"):
+        promote(promoting, "v1", "c", "v1")
+    with pytest.raises(Overtaken, match="instead of nothing"):
+        promote(promoting, "v1", "d")
+    assert [one.version for one in promoting.registry.promotions("pcb")] == ["v1", "v2"]
+
+
 def test_gto_reads_versions_and_promotions(promoting: Trial, tmp_path: Path) -> None:
     import gto.api
 
     promoting.publish(range(5))
-    for version, run in (("v1", "a"), ("v2", "b"), ("v1", "c")):
-        promote(promoting, version, run)
+    for version, run, before in (("v1", "a", None), ("v2", "b", "v1"), ("v1", "c", "v2")):
+        promote(promoting, version, run, before)
     elsewhere = tmp_path / "elsewhere"
     subprocess.run(["git", "clone", "-q", promoting.url, str(elsewhere)], check=True)
     shown = gto.api.show(str(elsewhere))

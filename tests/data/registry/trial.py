@@ -93,7 +93,9 @@ class Trial:
                 "pcb", self.model(), {"run_key": "one", "parent": None, "dataset_version": "d2"}
             )
         elif step == "promotion":
-            self.registry.promote("pcb", "v1", actor="a person", reason="better", decision={"run_id": "a"})
+            self.registry.promote(
+                "pcb", "v1", instead_of=None, actor="a person", reason="better", decision={"run_id": "a"}
+            )
         elif step == "first dataset":
             self.publish(range(6))
         else:

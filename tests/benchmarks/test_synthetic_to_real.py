@@ -1,0 +1,66 @@
+"""The benchmark reads and keeps what it says; what it reaches, only a run of it can say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmarks.synthetic_to_real import drawn, real, record, table
+from data.boards import FAMILIES, LABELS
+from data.sample import Example
+from models.metrics import EvaluationReport, evaluate
+
+FACTS = {"drawn_boards": 8, "real_boards": 1, "seed": 3, "cpu_seconds": {"drawing": 1, "training": 2, "judging": 3}}
+COMMAND = ["python", "-m", "benchmarks.synthetic_to_real", "a folder", "--seed", "3"]
+
+
+@pytest.fixture(scope="module")
+def boards() -> list[Example]:
+    return drawn(1)
+
+
+@pytest.fixture
+def report(boards: list[Example]) -> EvaluationReport:
+    """What a model gets that finds every pin-hole and nothing else."""
+    truth = {board.sample_id: board.boxes for board in boards}
+    found = {
+        name: [replace(box, score=0.9) for box in boxes if box.label == "pin-hole"] for name, boxes in truth.items()
+    }
+    return evaluate(truth, found, {board.sample_id: board.domain for board in boards}, LABELS, 0.5)
+
+
+def test_every_family_is_drawn(boards: list[Example]) -> None:
+    assert [board.domain for board in boards] == list(FAMILIES)
+
+
+def test_real_boards_are_read_evenly_spread(deeppcb: Path) -> None:
+    boards = real(deeppcb, 100)
+    assert len(boards) == 10
+    assert all(board.image.shape == (640, 640) and board.template is not None and board.boxes for board in boards)
+    assert {box.label for board in boards for box in board.boxes} == set(LABELS)
+
+
+def test_missing_boards_are_said_with_where_to_get_them(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"trainval\.txt does not exist; clone https://github\.com/"):
+        real(tmp_path, 5)
+
+
+def test_the_command_and_every_metric_are_kept(report: EvaluationReport) -> None:
+    kept = json.loads(json.dumps(record(COMMAND, FACTS, report)))
+    assert kept["command"] == "python -m benchmarks.synthetic_to_real 'a folder' --seed 3"
+    assert kept["cpu_seconds"]["training"] == 2
+    assert kept["metrics"].keys() == {"ap", "precision", "recall", "f1", "ap50"}
+    assert (kept["per_class"]["ap"]["pin-hole"], kept["per_class"]["ap"]["open"]) == (1, 0)
+    assert kept["per_domain"].keys() == set(FAMILIES)
+
+
+def test_the_table_shows_every_class(report: EvaluationReport) -> None:
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(table(FACTS, report))
+    for word in (*LABELS, "all", "8 drawn boards", "seed 3", "training 2 CPU s", "COCO AP50"):
+        assert word in shown.get()
