@@ -50,6 +50,8 @@ def synthetic(
     drawn: dict[str, int] = dict.fromkeys([*known, *arriving], 0)
 
     def draw(family: str, count: int) -> list[LabelledImage]:
+        if count == 0:
+            return []
         first = drawn[family]
         drawn[family] += count
         place = folder / family / str(first)

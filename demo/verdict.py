@@ -32,5 +32,6 @@ def shortcomings(rounds: Sequence[Round], plan: Scenario, watch: Watch) -> list[
     if watch.versions != expected:
         problems.append(f"the inference server answered with {watch.versions}; it should have been {expected}")
     if watch.failures:
-        problems.append(f"{len(watch.failures)} of {watch.answers} requests failed, the first: {watch.failures[0]}")
+        asked = watch.answers + len(watch.failures)
+        problems.append(f"{len(watch.failures)} of {asked} requests failed, the first: {watch.failures[0]}")
     return problems

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data.failpoint import failpoint
 from data.ledger import Decision
 from data.registry import Promotion
 from pipelines.evaluate import Comparison, measured
@@ -173,6 +174,7 @@ def promote(
                 "metrics": comparison.summary(),
             },
         )
+        failpoint("promote.promoted")
     _remember(workspace, job, promotion)
     return promotion
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from data.images import ImageRefused, Limits, decode, difference_hash, dimensions, encode_png
+from data.images import ImageRefused, Limits, decode, difference_hash, dimensions, encode_png, same_picture
 
 SMALL = Limits(max_bytes=1_000_000, max_pixels=10_000, min_side=8)
 grey_images = arrays(np.uint8, st.tuples(st.integers(8, 40), st.integers(8, 40)))
@@ -161,6 +161,39 @@ def test_near_duplicates_share_their_hash_and_strangers_do_not() -> None:
     again = decode(saved(Image.fromarray(image), "JPEG", quality=60))
     assert (difference_hash(again) ^ original).bit_count() <= 2
     assert (difference_hash(image[:, ::-1]) ^ original).bit_count() > 16
+
+
+scenes = st.integers(0, 1000).map(
+    lambda seed: np.asarray(
+        Image.fromarray(np.random.default_rng(seed).integers(0, 2, (12, 16), dtype=np.uint8) * 255).resize((128, 96), 0)
+    )
+)
+
+
+@given(scenes, st.integers(0, 2**32 - 1), st.sampled_from([30, 60, 95]), st.integers(0, 12))
+def test_a_copy_shows_the_same_picture(image: np.ndarray, seed: int, quality: int, lighter: int) -> None:
+    noise = np.random.default_rng(seed).normal(0, 8, image.shape)
+    copies = [
+        decode(saved(Image.fromarray(image), "JPEG", quality=quality)),
+        (image.astype(int) + lighter).clip(0, 255).astype(np.uint8),
+        (image + noise).clip(0, 255).astype(np.uint8),
+        np.roll(image, 1, axis=0),
+    ]
+    for copy in copies:
+        assert same_picture(image, copy)
+        assert same_picture(copy, image)
+
+
+@given(scenes, st.integers(0, 96 - 7), st.integers(0, 128 - 7))
+def test_a_defect_of_a_few_pixels_makes_it_another(image: np.ndarray, row: int, column: int) -> None:
+    """Seven pixels, wherever they begin, cover a cell of four."""
+    defect = image.copy()
+    defect[row : row + 7, column : column + 7] ^= 255
+    assert not same_picture(image, defect)
+
+
+def test_images_of_two_sizes_are_two_pictures() -> None:
+    assert not same_picture(noise(20, 20), noise(20, 24))
 
 
 def test_the_hash_of_a_ramp_is_known() -> None:

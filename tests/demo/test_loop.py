@@ -27,8 +27,8 @@ KILLS = ("label.imported", "registry.added", "training.checkpoint", "deploy.deci
 
 @pytest.fixture(scope="package")
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
-    """Few small boards: two families, then one more each night, then a bad night."""
-    return synthetic(tmp_path_factory.mktemp("boards"), ("signal",), ("power", "round"), initial=20, night=20, size=320)
+    """Few small boards: one family, then one more each night, then a bad night."""
+    return synthetic(tmp_path_factory.mktemp("boards"), ("signal",), ("power", "round"), initial=20, night=28, size=320)
 
 
 def state(workspace: Workspace, name: str) -> dict[str, object]:

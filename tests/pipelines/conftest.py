@@ -1,15 +1,16 @@
-"""A workspace of a test's own: a real store, a ledger, a registry, and one small job."""
+"""Workspaces of a test's own: a real ledger and registry, small jobs, and a real store where one is needed."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from data.store import ObjectStore
 from pipelines.job import Job
-from pipelines.settings import Settings
 from pipelines.workspace import Workspace
+from tests.pipelines.tiny import without_servers
 
 JOB = """\
 name: boards
@@ -25,30 +26,20 @@ evalSpec: {minSupport: 1}
 
 
 @pytest.fixture
-def workspace(object_store: ObjectStore, tmp_path: Path) -> Workspace:
-    """A deployment without Airflow, Label Studio or an inference server."""
-    jobs = tmp_path / "jobs"
-    jobs.mkdir()
-    (jobs / "boards.yaml").write_text(JOB)
-    return Workspace(
-        Settings(
-            home=tmp_path,
-            jobs=jobs,
-            store_endpoint=object_store.endpoint,
-            store_secure=False,
-            store_bucket=object_store.bucket,
-            ledger_url=f"sqlite:///{tmp_path / 'ledger.db'}",
-            registry_url=str(tmp_path / "registry.git"),
-            label_studio_url="http://127.0.0.1:9",
-            serving_url="http://127.0.0.1:9",
-            store_access_key="ratchet-test",
-            store_secret_key="ratchet-test-secret",
-            label_studio_token="none",
-        )
-    )
+def offline(tmp_path: Path) -> Workspace:
+    """A deployment of which no server runs, with the job `boards`."""
+    workspace = Workspace(without_servers(tmp_path))
+    (workspace.settings.jobs / "boards.yaml").write_text(JOB)
+    return workspace
 
 
 @pytest.fixture
-def job(workspace: Workspace) -> Job:
+def workspace(object_store: ObjectStore, offline: Workspace) -> Workspace:
+    """A deployment without Airflow, Label Studio or an inference server."""
+    return Workspace(replace(offline.settings, store_endpoint=object_store.endpoint, store_bucket=object_store.bucket))
+
+
+@pytest.fixture
+def job(offline: Workspace) -> Job:
     """The job `boards`."""
-    return workspace.job("boards")
+    return offline.job("boards")

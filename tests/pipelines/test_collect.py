@@ -14,7 +14,7 @@ from data.boards import FAMILIES, draw_board
 from data.images import encode_png
 from data.sample import sha256
 from pipelines.collect import collect, images_waiting
-from pipelines.job import Job
+from pipelines.job import Job, TemplateRule
 from pipelines.workspace import Workspace, sample_key
 
 pytestmark = pytest.mark.slow
@@ -120,6 +120,43 @@ def test_a_template_of_another_size_refuses_its_image(workspace: Workspace, job:
 
     (refusal,) = workspace.ledger.refusals(job.name)
     assert "64 x 64" in " ".join(refusal.problems)
+
+
+def test_an_image_with_too_many_bytes_is_set_aside_unread_and_whole(workspace: Workspace, job: Job) -> None:
+    content = deliver(workspace, job, 1)
+    strict = job.model_copy(update={"source": job.source.model_copy(update={"max_bytes": len(content) - 1})})
+
+    assert collect(workspace, strict)["refused"] == 1
+
+    (refusal,) = workspace.ledger.refusals(job.name)
+    assert f"has {len(content)} bytes; at most {len(content) - 1} are allowed" in refusal.problems[0]
+    assert workspace.store.get(f"refused/{job.name}/{refusal.sha256}") == content
+    assert list(workspace.store.list(job.inbox)) == []
+
+
+@pytest.mark.parametrize("moment", [1, 2])
+def test_a_collection_killed_while_it_empties_the_inbox_is_completed_by_the_next(
+    workspace: Workspace, job: Job, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    deliver(workspace, job, 1)
+    delete, deleted = workspace.store.delete, []
+
+    def killed(key: str) -> None:
+        deleted.append(key)
+        if len(deleted) == moment:
+            raise KeyboardInterrupt
+        delete(key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace.store, "delete", killed)
+        with pytest.raises(KeyboardInterrupt):
+            collect(workspace, job)
+    long_ago = job.source.model_copy(update={"template": TemplateRule(wait_seconds=0)})
+    collect(workspace, job.model_copy(update={"source": long_ago}))
+
+    assert list(workspace.store.list(job.inbox)) == []
+    (sample,) = workspace.ledger.samples(job.name)
+    assert sample.template_id is not None
 
 
 def test_without_a_model_images_are_chosen_within_the_budget(workspace: Workspace, job: Job, tmp_path: Path) -> None:

@@ -130,16 +130,17 @@ def test_reschedule_mode_reschedules_passes_and_gives_up(
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_definite_no_to_a_promotion_is_not_waited_for(
-    deferrable: bool, context: Any, instance: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("gate", ["evaluate", "promote"])
+def test_definite_no_of_a_comparison_is_not_waited_for(
+    deferrable: bool, gate: steps.Gate, context: Any, instance: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steps, "check_gate", lambda *_: Verdict(False, "ap_delta is -0.010, and > 0 is asked"))
     with pytest.raises(AirflowSkipException, match=r"-0\.010"):
-        sensor("promote", deferrable=deferrable).execute(context)
+        sensor(gate, deferrable=deferrable).execute(context)
     assert instance.xcoms["verdict"] == "ap_delta is -0.010, and > 0 is asked"
 
 
-def test_undecided_promotion_is_waited_for(context: Any, instance: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_promotion_waits_for_its_window(context: Any, instance: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts = iter([Verdict(None, "window opens 02:00"), Verdict(False, "ap_delta is -0.010")])
     monkeypatch.setattr(steps, "check_gate", lambda *_: next(verdicts))
     waiting = sensor("promote")

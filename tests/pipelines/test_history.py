@@ -1,0 +1,49 @@
+"""History: what happened between one decision and the next, and who served then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from data.ledger import Decision
+from pipelines.history import rounds
+from pipelines.job import Job
+from pipelines.workspace import Workspace
+
+
+def decided(run_id: str, verdict: str, version: str, before: str | None, **metrics: Any) -> Decision:
+    return Decision("promote", run_id, verdict, ["because"], "ada", version, before, "d1", metrics)
+
+
+def test_a_round_is_what_happened_since_the_decision_before(offline: Workspace, job: Job) -> None:
+    ledger = offline.ledger
+    counts = {"labelled": 20}
+    ledger.record_decision(job.name, decided("1", "promoted", "v1", None, candidate={"ap": 0.5}, counts=counts))
+    counts = {"passed": 50, "labelled": 45, "quarantined": 5, "mined": 30}
+    delta = {"candidate": {"ap": 0.4}, "served": {"ap": 0.5}, "delta": {"ap": -0.1}}
+    ledger.record_decision(job.name, decided("2", "rejected", "v2", "v1", **delta, counts=counts))
+    ledger.record_decision(job.name, decided("3", "undecided", "v3", "v1", candidate={"ap": None}, counts=counts))
+    ledger.record_decision(job.name, decided("4", "promoted", "v4", "v1", candidate={"ap": 0.6}, counts=counts))
+    ledger.record_decision(job.name, Decision("rollback", "5", "promoted", ["it drifts"], "ben", "v1", "v4"))
+
+    found = rounds(offline, job)
+
+    assert [(turn.number, turn.verdict, turn.serving) for turn in found] == [
+        (0, "promoted", "v1"),
+        (1, "rejected", "v1"),
+        (2, "undecided", "v1"),
+        (3, "promoted", "v4"),
+        (4, "rolled back", "v1"),
+    ]
+    assert [(turn.seen, turn.mined, turn.labelled, turn.quarantined) for turn in found] == [
+        (20, 0, 20, 0),
+        (80, 30, 25, 5),
+        (0, 0, 0, 0),
+        (0, 0, 0, 0),
+        (0, 0, 0, 0),
+    ]
+    assert (found[1].candidate, found[1].served, found[1].deltas) == ({"ap": 0.4}, {"ap": 0.5}, {"ap": -0.1})
+    assert (found[0].served, found[4].candidate) == ({}, {})
+
+
+def test_without_a_decision_there_is_no_round(offline: Workspace, job: Job) -> None:
+    assert rounds(offline, job) == []
