@@ -13,6 +13,8 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
+from pipelines.miners import MiningRefused, create_miner
+
 Operator = Literal[">", ">=", "<", "<=", "==", "!="]
 OPERATOR_WORDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "=": "=="}
 CLOCK_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
@@ -237,8 +239,6 @@ def load_job(path: Path) -> Job:
 
 
 def _mining_problems(mining: HardExampleMining) -> list[str]:
-    from pipelines.mine import MiningRefused, create_miner
-
     try:
         create_miner(mining.name, mining.parameters)
     except MiningRefused as refusal:
