@@ -28,7 +28,7 @@ VERDICT_COLOURS = {"promoted": "green", "rejected": "red", "undecided": "yellow"
 
 JobName = Annotated[str, typer.Argument(help="The job's name.", show_default=False)]
 Reason = Annotated[str, typer.Option(help="Kept with the decision, with your name.")]
-Dataset = Annotated[str | None, typer.Option("--dataset", help="A dataset version such as v3; by default the newest.")]
+Dataset = Annotated[str | None, typer.Option("--dataset", help="A dataset version such as d3; by default the newest.")]
 Model = Annotated[str | None, typer.Option("--version", help="A model version such as v3; by default the newest.")]
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any, Literal
 
+from data.ledger import TrainingActive
 from pipelines import collect as collecting
 from pipelines import deploy as deploying
 from pipelines import label
@@ -121,6 +122,7 @@ def _call(job: str, run_id: str, params: Mapping[str, Any] | None) -> Call:
 
 
 def _train_gate(call: Call) -> Verdict:
+    """What the gate says; a run that it opens for has claimed the labels in the same moment, so that no other has."""
     ledger = call.workspace.ledger
     training = ledger.training(call.job.name, call.run_id)
     if training is not None:
@@ -131,7 +133,21 @@ def _train_gate(call: Call) -> Verdict:
     trigger = call.job.train_spec.trigger
     of_metric = trigger.condition is not None and trigger.condition.metric != NUM_OF_SAMPLES
     metrics = in_production(call.workspace, call.job) if of_metric else {}
-    return check(trigger, Facts(num_of_samples=ledger.pending(call.job.name), metrics=metrics), datetime.now(UTC))
+
+    def judged(labels: int) -> Verdict:
+        return check(trigger, Facts(num_of_samples=labels, metrics=metrics), datetime.now(UTC))
+
+    verdict = judged(ledger.pending(call.job.name))
+    if not verdict.met or not call.run_id:
+        return verdict
+    try:
+        claimed = ledger.claim_training(call.job.name, call.run_id)
+    except TrainingActive as refusal:
+        return Verdict(False, str(refusal))
+    verdict = judged(claimed.samples)
+    if not verdict.met:
+        ledger.fail_training(call.job.name, call.run_id, "another run took the labels before this one claimed them")
+    return verdict
 
 
 def _evaluate_gate(call: Call) -> Verdict:
@@ -185,7 +201,10 @@ def _sync(call: Call) -> dict[str, Any]:
 def _curate(call: Call) -> dict[str, Any]:
     if call.params.get("dataset_version"):
         return {"dataset_version": call.dataset_version}
-    return {"dataset_version": curate(call.workspace, call.job, call.run_id).version}
+    try:
+        return {"dataset_version": curate(call.workspace, call.job, call.run_id).version}
+    except TrainingActive as refusal:
+        return {"skip": str(refusal)}
 
 
 def _train(call: Call) -> dict[str, Any]:

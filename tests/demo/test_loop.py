@@ -22,7 +22,7 @@ from services.deployment import Deployment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-KILLS = ("label.imported", "registry.added", "training.checkpoint", "deploy.decided")
+KILLS = ("label.imported", "registry.added", "training.checkpoint", "promote.promoted", "deploy.decided")
 
 
 @pytest.fixture(scope="package")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from data.ledger import TrainingActive
 from data.sample import Annotation, Box, Prediction
 from pipelines import steps
 from pipelines.gates.conditions import Verdict
@@ -72,20 +72,33 @@ def test_the_gate_before_train_counts_labels_and_knows_who_trains(workspace: Wor
     teach(workspace, tiny, range(12))
     waiting = workspace.ledger.pending("tiny")
     assert 3 <= waiting < 12
-    assert steps.check_gate("train", "tiny", "run") == Verdict(True, f"{waiting} of 3 labels")
     assert steps.labels_waiting("tiny") == waiting
+    assert steps.check_gate("train", "tiny", "run") == Verdict(True, f"{waiting} of 3 labels")
+    assert steps.labels_waiting("tiny") == 0
 
-    steps.run("curate", "tiny", "run")
     assert steps.check_gate("train", "tiny", "run") == Verdict(True, f"this run has claimed {waiting} labels")
     other = steps.check_gate("train", "tiny", "another run")
     assert other == Verdict(False, "run run is training now; the next one starts when it has finished")
-    with pytest.raises(TrainingActive):
-        steps.run("curate", "tiny", "another run")
+    assert "run 'run' is training" in steps.run("curate", "tiny", "another run")["skip"]
+    assert steps.run("curate", "tiny", "run") == {"dataset_version": "d1"}
 
     steps.give_up("tiny", "run", "given up by ada")
     steps.give_up("tiny", "never began", "given up by ada")
     assert steps.labels_waiting("tiny") == waiting
     assert workspace.ledger.trainings("tiny")[0].reason == "given up by ada"
+
+
+def test_a_gate_opens_for_one_of_many_runs_that_ask_at_once(workspace: Workspace, tiny: Job) -> None:
+    teach(workspace, tiny, range(12))
+    waiting = workspace.ledger.pending("tiny")
+
+    with ThreadPoolExecutor(8) as runs:
+        verdicts = list(runs.map(lambda run: steps.check_gate("train", "tiny", f"run {run}"), range(8)))
+
+    assert sum(bool(verdict) for verdict in verdicts) == 1
+    assert [training.samples for training in workspace.ledger.trainings("tiny") if training.state == "active"] == [
+        waiting
+    ]
 
 
 def test_the_gate_before_train_can_ask_how_well_production_goes(

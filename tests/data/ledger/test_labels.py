@@ -66,6 +66,15 @@ def test_an_older_word_that_comes_late_changes_nothing(ledger: Ledger, pushed: s
     assert ledger.annotation(pushed, "a") == said(SHORT, at=5)
 
 
+def test_it_is_known_when_something_was_said_until_it_is_withdrawn(ledger: Ledger, pushed: str) -> None:
+    assert ledger.said_at(pushed, "a", "1") is None
+    ledger.record_annotation(pushed, said(OPEN, at=3))
+    assert ledger.said_at(pushed, "a", "1") == "2026-01-01T00:00:03.000000+00:00"
+    assert ledger.said_at(pushed, "a", "2") is None
+    ledger.withdraw_annotation(pushed, "a", "1")
+    assert ledger.said_at(pushed, "a", "1") is None
+
+
 def test_a_bad_annotation_is_quarantined_with_its_reasons_and_hides_the_good_one(ledger: Ledger, pushed: str) -> None:
     ledger.record_annotation(pushed, said(OPEN))
     assert ledger.record_annotation(pushed, said(SHORT, at=1), ["too small", "outside"]) is True
