@@ -122,7 +122,10 @@ def _call(job: str, run_id: str, params: Mapping[str, Any] | None) -> Call:
 
 
 def _train_gate(call: Call) -> Verdict:
-    """What the gate says; a run that it opens for has claimed the labels in the same moment, so that no other has."""
+    """What the gate says; a run that it opens for has claimed the labels in the same moment, so that no other has.
+
+    A run on a dataset version that exists claims none: it would count labels as used that its version lacks.
+    """
     ledger = call.workspace.ledger
     training = ledger.training(call.job.name, call.run_id)
     if training is not None:
@@ -138,7 +141,7 @@ def _train_gate(call: Call) -> Verdict:
         return check(trigger, Facts(num_of_samples=labels, metrics=metrics), datetime.now(UTC))
 
     verdict = judged(ledger.pending(call.job.name))
-    if not verdict.met or not call.run_id:
+    if not verdict.met or not call.run_id or call.params.get("dataset_version"):
         return verdict
     try:
         claimed = ledger.claim_training(call.job.name, call.run_id)

@@ -115,10 +115,9 @@ def test_a_rejected_candidate_leaves_the_served_model_and_is_no_parent(
     assert workspace.registry.model(job.name, "v3").metadata["parent"] == "v1"
     comparison = evaluate(workspace, strict, "v2", verdict.dataset_version or "")
     with pytest.raises(PromotionRefused, match="ap_delta"):
-        promote(workspace, strict, "by hand", comparison, "test")
-    assert (
-        promote(workspace, strict, "by hand", comparison, "test", reason="I know better", forced=True).version == "v2"
-    )
+        promote(workspace, strict, "asked", comparison, "test")
+    by_hand = promote(workspace, strict, "by hand", comparison, "test", reason="I know better", forced=True)
+    assert by_hand.version == "v2"
 
 
 def test_one_trains_at_a_time_and_a_failed_training_gives_its_samples_back(

@@ -206,9 +206,10 @@ def test_a_run_is_about_what_was_asked_for_or_made_by_it_or_the_newest(workspace
 def test_training_again_on_a_version_claims_no_labels(workspace: Workspace, tiny: Job) -> None:
     teach(workspace, tiny, range(12))
     served(workspace, "first")
-    teach(workspace, tiny, range(12, 18))
+    teach(workspace, tiny, range(12, 24))
     waiting = workspace.ledger.pending("tiny")
     params = {"dataset_version": "d1", "parameters": {"skill": 0.8}}
+    assert steps.check_gate("train", "tiny", "again", params) == Verdict(True, f"{waiting} of 3 labels")
     assert steps.run("curate", "tiny", "again", params) == {"dataset_version": "d1"}
     assert steps.run("train", "tiny", "again", params) == {"model_version": "v2"}
     assert workspace.ledger.pending("tiny") == waiting
