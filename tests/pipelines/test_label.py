@@ -39,7 +39,7 @@ def workspace(label_studio_server: Settings, tmp_path: Path) -> Workspace:
 @pytest.fixture
 def job(request: pytest.FixtureRequest) -> Job:
     return Job(
-        name=request.node.name.split("[")[0].removeprefix("test_")[:50],
+        name=request.node.name.split("[")[0].removeprefix("test_")[:50].rstrip("_"),
         description="Defects of <printed> boards",
         classes=["open", "short"],
         source=Source(template=TemplateRule()),
