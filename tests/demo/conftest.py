@@ -36,7 +36,7 @@ schedule: {{nightly: null}}
 """
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Airflow, Label Studio, SeaweedFS and the inference server, with the jobs `steady` and `killed`."""
     if not label_studio.PROGRAM.exists():
@@ -70,13 +70,13 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
             deployed.down(print)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def workspace(deployment: Deployment) -> Workspace:
     """The deployment, opened."""
     return Workspace.open(deployment.settings)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def api(deployment: Deployment) -> AirflowApi:
     """The deployment's Airflow."""
     api = AirflowApi(airflow.url(), airflow.USER, deployment.secrets["RATCHET_AIRFLOW_PASSWORD"])

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 KILLS = ("label.imported", "registry.added", "training.checkpoint", "promote.promoted", "deploy.decided")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
     """Few small boards: one family, then one more each night, then a bad night."""
     return synthetic(tmp_path_factory.mktemp("boards"), ("signal",), ("power", "round"), initial=20, night=28, size=320)
@@ -52,7 +52,7 @@ class Turned:
     state: dict[str, object]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def steady(workspace: Workspace, api: AirflowApi, scenario: Scenario) -> Turned:
     """The job `steady`, with nothing killed."""
     loop = Loop(workspace, workspace.job("steady"), api, print)

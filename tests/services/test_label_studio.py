@@ -61,4 +61,6 @@ def test_a_second_start_keeps_everything(label_studio_server: Settings, tmp_path
 
 def test_a_missing_program_is_told_with_the_next_step(label_studio_server: Settings, tmp_path: Path) -> None:
     with pytest.raises(ServerFailed, match="make setup"):
-        label_studio.label_studio(replace(label_studio_server, home=tmp_path), {"RATCHET_LABEL_STUDIO_PASSWORD": ""})
+        label_studio.label_studio(
+            replace(label_studio_server, home=tmp_path), {"RATCHET_LABEL_STUDIO_PASSWORD": ""}, tmp_path / "missing"
+        )
