@@ -4,8 +4,8 @@ r"""The detector, trained on drawn boards alone, judged on real ones that it has
 trainval list, 200 boards. The weights of the last step are judged, at a threshold chosen on drawn boards: no real board
 chooses anything.
 
-Takes 365 CPU seconds of training, about ten minutes on two busy cores, and reaches AP .942 and F .937 at DeepPCB's
-overlap of .33, COCO AP50 .938. `--short` takes 48 CPU seconds, about a minute, and reaches AP .50: it shows that
+Takes 394 CPU seconds of training, eight minutes on two busy cores, and reaches AP .941 and F .932 at DeepPCB's
+overlap of .33, COCO AP50 .935. `--short` takes 48 CPU seconds, about a minute, and reaches AP .50: it shows that
 everything works, and keeps nothing.
 
 Command to run:
