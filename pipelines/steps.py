@@ -85,7 +85,7 @@ def run(step: str, job: str, run_id: str, params: Mapping[str, Any] | None = Non
 def check_gate(gate: Gate, job: str, run_id: str, params: Mapping[str, Any] | None = None) -> Verdict:
     """What a gate says now, from stored state alone; one that a person bypasses is open.
 
-    The gate before train opens for one run at a time, which claims the labels by that; without a `run_id` it only tells.
+    The gate before train opens for one run at a time, which claims the labels; without a `run_id` it only tells.
     The gates before evaluate and promote judge data that is frozen, so that their no is final; None means that only a
     window is closed still.
     """
