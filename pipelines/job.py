@@ -6,11 +6,11 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
 from pipelines.miners import MiningRefused, create_miner
@@ -39,7 +39,10 @@ class Specification(BaseModel):
 
 
 class Condition(Specification):
-    """`metric operator threshold`; a metric is `name` or `name[class]`, with `_delta` for candidate minus served."""
+    """`metric operator threshold`; a metric is `name`, `name[class]`, or `name[*]` for each class.
+
+    With `_delta` it is what the candidate, or production, has more of it than the served model was promoted with.
+    """
 
     model_config = ConfigDict(alias_generator=None, extra="forbid", frozen=True)
 
@@ -59,28 +62,43 @@ def _clock_text(value: object) -> object:
 ClockTime = Annotated[str, BeforeValidator(_clock_text), Field(pattern=rf"^{CLOCK_TIME.pattern}$")]
 
 
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{name!r} is not a time zone; use an IANA name such as Europe/Berlin") from None
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = get_args(Day)
+
+
 class Timer(Specification):
-    """A daily window from `start` up to, not including, `end`; across midnight when `start` is later than `end`."""
+    """A window from `start` up to, not including, `end` on each of `days`; across midnight if it starts after its end.
+
+    One across midnight belongs to the day on which it starts.
+    """
 
     start: ClockTime
     end: ClockTime
-    timezone: str = "UTC"
-
-    @field_validator("timezone")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (KeyError, ValueError, OSError):
-            raise ValueError(f"{name!r} is not a time zone; use an IANA name such as Europe/Berlin") from None
-        return name
+    timezone: TimeZone = "UTC"
+    days: list[Day] = Field(default=list(DAYS), min_length=1)
 
 
-class Trigger(Specification):
-    """What a gate waits for: a window, a condition or both, checked every `checkPeriodSeconds`."""
+class Rule(Specification):
+    """What must hold: a condition, a window, `all` of several rules, `any` of several; of what is given, everything."""
 
     condition: Condition | None = None
     timer: Timer | None = None
+    all: list[Rule] = []
+    any: list[Rule] = []
+
+
+class Trigger(Rule):
+    """What a gate waits for, checked every `checkPeriodSeconds` for at most `waitSeconds`."""
+
     check_period_seconds: int = Field(default=60, ge=1)
     wait_seconds: int = Field(default=3600, ge=0)
 
@@ -161,11 +179,39 @@ class Floors(Specification):
     min_support: int = Field(default=20, ge=1)
 
 
+class PromotionRule(Specification):
+    """How much better a candidate must be: `bound` by its lower confidence bound, `point` by the numbers as they are.
+
+    Under `bound` the lower confidence bound of what the candidate has more of `metric`, on the same images, must be
+    above `margin`. `errorBudget` is the probability that a holdout, in its whole life, lets a candidate serve that is
+    not better; each decision spends one of `decisions` parts of what is left of it. The holdout is due for a refresh
+    when a tenth is left, and refreshed as soon as `refreshImages` have been labelled since it began.
+    """
+
+    name: Literal["bound", "point"] = "bound"
+    metric: Literal["ap", "precision", "recall", "f1"] = "ap"
+    margin: float = Field(default=0.0, ge=0, lt=1)
+    error_budget: float = Field(default=0.05, gt=0, lt=1)
+    decisions: int = Field(default=40, ge=1)
+    refresh_images: int = Field(default=100, ge=2)
+
+
+class Approval(Specification):
+    """Whose word a promotion needs besides the rule's: nobody's (`none`), or a person's within `waitSeconds`."""
+
+    by: Literal["none", "human"] = "none"
+    wait_seconds: int = Field(default=24 * 3600, ge=1)
+
+
 class DeploySpecification(Specification):
     """When a candidate may serve, and how often the server looks for it."""
 
     trigger: Trigger = Trigger(condition=Condition(metric="ap_delta", operator=">", threshold=0.0))
+    rule: PromotionRule = PromotionRule()
     floors: Floors = Floors()
+    approval: Annotated[Approval, BeforeValidator(lambda word: {"by": word} if isinstance(word, str) else word)] = (
+        Approval()
+    )
     poll_period_seconds: float = Field(default=5, ge=0.1)
 
 
@@ -173,7 +219,7 @@ class Schedule(Specification):
     """Cron of the nightly run, in a named time zone; none where the job learns only when labels arrive or by hand."""
 
     nightly: str | None = "0 2 * * *"
-    timezone: str = "UTC"
+    timezone: TimeZone = "UTC"
 
 
 class Job(Specification):
