@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.sample import Box, Example
 from pipelines.evaluate import evaluate_version
+from pipelines.evidence import COLOURS, INK, found_in, most_changed
 from pipelines.history import Round
 from pipelines.job import Job
 from pipelines.workspace import Workspace
@@ -15,8 +16,6 @@ from pipelines.workspace import Workspace
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#4363d8", "#e6194b", "#f58231", "#911eb4", "#3cb44b", "#008080", "#9a6324", "#808000")
-INK = "#222222"
 LOOKS = (("promoted", "#2a9d5c", "^"), ("rejected", "#c8452f", "v"), ("undecided", "#d9a400", "D"))
 
 
@@ -65,21 +64,12 @@ def draw_boards(workspace: Workspace, job: Job, first: str, last: str, path: Pat
     """The holdout boards on which `last` gained most over `first`: what each of them finds, beside the truth."""
     dataset = workspace.registry.dataset(job.name, workspace.registry.datasets(job.name)[-1].version)
     reports = [evaluate_version(workspace, job, version, dataset) for version in (first, last)]
-    gains = {
-        sample: _mistakes(reports[0].per_image[sample]) - _mistakes(reports[1].per_image[sample])
-        for sample in reports[1].per_image
-    }
-    chosen = sorted(gains, key=lambda sample: (-gains[sample], sample))[:count]
+    chosen = [image.sample_id for image in most_changed(reports[0], reports[1], count, gains=True)]
     holdout = dataset.examples("holdout")
     examples = [holdout[place] for place, row in enumerate(dataset.rows("holdout")) if row.sample.id in chosen]
     columns: list[tuple[str, list[tuple[Box, ...]]]] = [("labelled", [example.boxes for example in examples])]
     for version, title in ((first, f"before: {first} finds"), (last, f"after: {last} finds")):
-        estimator = workspace.estimator(job.name, version)
-        found = [
-            tuple(box for box in boxes if (box.score or 0) >= estimator.threshold)
-            for boxes in estimator.predict(examples)
-        ]
-        columns.append((title, found))
+        columns.append((title, found_in(workspace, job.name, version, examples)))
     figure, grid = _figure(4.2 * len(columns), 4.3 * len(examples), len(examples), len(columns))
     for row, example in enumerate(examples):
         for column, (title, boxes) in enumerate(columns):
@@ -109,10 +99,6 @@ def _draw_board(axes: Axes, example: Example, boxes: Sequence[Box], classes: Seq
         )
     axes.set_xticks([])
     axes.set_yticks([])
-
-
-def _mistakes(counts: Any) -> int:
-    return sum(count.fp + count.fn for count in counts.values())
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from data.sample import Box, Example
-from models.metrics import EvaluationReport
+
+if TYPE_CHECKING:
+    from models.metrics import EvaluationReport
 
 BUILT_IN = {"FPN": "models.fpn.detector"}
 DEFAULT_THRESHOLD = 0.5

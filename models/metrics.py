@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,26 @@ from models.pooled import average_precision, match, ratios
 
 Value = float | None
 POOLED = ("ap", "precision", "recall", "f1")
+SCORE_DIGITS = 6
 
 
 @dataclass(frozen=True)
 class Counts:
-    """True positives, false positives and false negatives of one class in one image, at the report's threshold."""
+    """One class in one image: true positives, false positives and false negatives at the report's threshold.
+
+    `right` and `wrong` are the scores of all detections, the best first, also of those below the threshold.
+    """
 
     tp: int
     fp: int
     fn: int
+    right: list[float] = field(default_factory=list)
+    wrong: list[float] = field(default_factory=list)
+
+    @property
+    def support(self) -> int:
+        """How many true boxes there are."""
+        return self.tp + self.fn
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,7 @@ class EvaluationReport:
     `metrics`: `ap` (pooled, DeepPCB's rule), `precision`, `recall`, `f1` (same rule, at `threshold`), `ap50` (COCO).
     `per_class[metric][class]` and `per_domain[domain][metric]` hold the same metrics for parts.
     `support[class]` and `domain_support[domain]` count true boxes. A class that was never predicted has no precision.
+    `per_image[image][class]` has what two models are compared by, image by image.
     """
 
     threshold: float
@@ -78,6 +90,7 @@ class _Image:
     truth: Sequence[Box]
     predicted: Sequence[Box]
     right: np.ndarray
+    scores: np.ndarray
 
 
 def evaluate(
@@ -89,7 +102,8 @@ def evaluate(
 ) -> EvaluationReport:
     """Compare the boxes predicted for each image of `truth` with the true ones; an image without predictions counts.
 
-    Precision, recall and F are over predictions that score at least `threshold`, AP and AP50 over all of them.
+    Precision, recall and F are over predictions that score at least `threshold`, AP and AP50 over all of them. Scores
+    count to six digits, so that the stored report says exactly what was measured.
 
     Raises:
         ValueError: images without a domain, predictions for images that are not in `truth`, or labels that are not in
@@ -99,7 +113,8 @@ def evaluate(
     images = {}
     for name in sorted(truth):
         ranked = sorted(predicted.get(name, ()), key=lambda box: -(1.0 if box.score is None else box.score))
-        images[name] = _Image(domains[name], truth[name], ranked, match(truth[name], ranked))
+        right = match(truth[name], ranked)
+        images[name] = _Image(domains[name], truth[name], ranked, right, scores(ranked).round(SCORE_DIGITS))
     groups: dict[str, dict[str, _Image]] = {}
     for name, image in images.items():
         groups.setdefault(image.domain, {})[name] = image
@@ -148,7 +163,7 @@ def _pooled(images: Iterable[_Image], threshold: float, label: str | None = None
     confidences, right, support = [np.zeros(0)], [np.zeros(0, bool)], 0
     for image in images:
         chosen = np.array([label in (None, box.label) for box in image.predicted], bool)
-        confidences.append(scores(image.predicted)[chosen])
+        confidences.append(image.scores[chosen])
         right.append(image.right[chosen])
         support += sum(label in (None, box.label) for box in image.truth)
     pooled, hits = np.concatenate(confidences), np.concatenate(right)
@@ -165,11 +180,12 @@ def _ap50(images: Mapping[str, _Image], classes: Sequence[str]) -> dict[str, Val
 def _counts(image: _Image, classes: Sequence[str], threshold: float) -> dict[str, Counts]:
     """The counts of each class that occurs in the image or its predictions."""
     table = {}
-    kept = scores(image.predicted) >= threshold
     for label in classes:
-        chosen = kept & np.array([box.label == label for box in image.predicted], bool)
-        found = int(image.right[chosen].sum())
+        chosen = np.array([box.label == label for box in image.predicted], bool)
         support = sum(box.label == label for box in image.truth)
         if support or chosen.any():
-            table[label] = Counts(tp=found, fp=int(chosen.sum()) - found, fn=support - found)
+            right, wrong = image.scores[chosen & image.right], image.scores[chosen & ~image.right]
+            found = int((right >= threshold).sum())
+            false = int((wrong >= threshold).sum())
+            table[label] = Counts(tp=found, fp=false, fn=support - found, right=right.tolist(), wrong=wrong.tolist())
     return table

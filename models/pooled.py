@@ -35,10 +35,13 @@ def match(truth: Sequence[Box], predicted: Sequence[Box], iou: float = MINIMUM_O
 
 
 def average_precision(confidences: np.ndarray, right: np.ndarray, support: int) -> float | None:
-    """Mean over the `support` true boxes of the precision at each hit, 0 for a miss; none without true boxes."""
+    """Mean over the `support` true boxes of the precision at each hit, 0 for a miss; none without true boxes.
+
+    Of equal confidences the wrong ones come first, so that the order in which they are given changes nothing.
+    """
     if support == 0:
         return None
-    ordered = right[np.argsort(-confidences, kind="stable")]
+    ordered = right[np.lexsort((right, -confidences))]
     precision = np.cumsum(ordered) / np.arange(1, len(ordered) + 1)
     return float(precision[ordered].sum() / support)
 

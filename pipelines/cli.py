@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -87,6 +88,51 @@ def history(job: JobName) -> None:
 
     workspace = deployment()
     show_rounds(rounds(workspace, workspace.job(job)))
+    for asked in workspace.ledger.requests(job):
+        about = ", ".join(f"{name} {value}" for name, value in asked.parameters.items())
+        bypassed = f", bypassing {' and '.join(asked.bypass)}" if asked.bypass else ""
+        because = f", because {asked.reason}" if asked.reason else ""
+        _say(f"by hand: {asked.at[:16]} {asked.actor} asked to {asked.verb} {about}{bypassed}{because}")
+
+
+@app.command()
+def served(
+    job: JobName,
+    at: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"], help="Only who served then, in UTC."),
+    ] = None,
+) -> None:
+    """Show who served when, by whose word and why."""
+    from pipelines.history import reigns, serving
+    from pipelines.steps import deployment
+
+    workspace = deployment()
+    workspace.job(job)
+    found = reigns(workspace, job) if at is None else [serving(workspace, job, at.replace(tzinfo=UTC))]
+    told = [reign for reign in found if reign is not None]
+    if not told:
+        _say(f"nothing of {job} has served{f' by {at:%Y-%m-%dT%H:%M:%S} UTC' if at else ' yet'}")
+        return
+    table = Table("version", "from", "until", "by", "why")
+    for reign in told:
+        table.add_row(reign.version, reign.since, reign.until or "now", escape(reign.actor), escape(reign.reason))
+    console.print(table)
+
+
+@app.command()
+def gate(
+    job: JobName, name: Annotated[str, typer.Argument(metavar="[train|evaluate]", help="Which gate.")] = "train"
+) -> None:
+    """Say what a gate would say now, without doing anything; exit status 1 where it is closed."""
+    from pipelines import steps
+
+    if name not in ("train", "evaluate"):
+        raise typer.BadParameter(f"{name!r} is none of train, evaluate", param_hint="name")
+    verdict = steps.check_gate(name, job, run_id="")  # type: ignore[arg-type]
+    _say(f"{name}: {'open' if verdict.met else 'closed' if verdict.met is False else 'undecided'}: {verdict.sentence}")
+    if not verdict.met:
+        raise typer.Exit(1)
 
 
 def show_rounds(found: Sequence[Round]) -> None:
@@ -160,14 +206,19 @@ def train(
     parent: Annotated[
         str | None, typer.Option(help="The model version to start from; by default the served one.")
     ] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A setting of the recipe, such as steps=500; or seed=1."),
+    ] = None,
     reason: Reason = "",
 ) -> None:
     """Train a candidate now, whatever the gate says."""
     from pipelines import steps
 
     run_id = _run_id()
+    asked = {"dataset_version": dataset, "parent": parent, "parameters": _recipe(parameters or []), "reason": reason}
     try:
-        _run(job, run_id, {"dataset_version": dataset, "parent": parent, "reason": reason}, "curate", "train")
+        _run(job, run_id, {"start_at": "train", **asked}, "curate", "train")
     except BaseException:
         steps.give_up(job, run_id, f"given up by {getuser()}")
         raise
@@ -176,7 +227,8 @@ def train(
 @app.command()
 def evaluate(job: JobName, version: Model = None, dataset: Dataset = None) -> None:
     """Compare a model version with the served one on the holdout."""
-    result = _run(job, _run_id(), {"model_version": version, "dataset_version": dataset}, "evaluate")
+    asked = {"start_at": "evaluate", "model_version": version, "dataset_version": dataset}
+    result = _run(job, _run_id(), asked, "evaluate")
     table = Table("metric", "candidate", "served", "delta")
     for name, value in result["candidate"].items():
         table.add_row(
@@ -193,14 +245,18 @@ def promote(
     force: Annotated[bool, typer.Option(help="Promote even where the job's rule says no; needs a reason.")] = False,
     reason: Reason = "",
 ) -> None:
-    """Let a model version serve, if the job's rule says so."""
+    """Let a model version serve, if the job's rule says so; where the job asks for approval, this is yours."""
+    from pipelines.approval import Answer
+
     if force and not reason:
         raise typer.BadParameter("a promotion against the rule needs a reason", param_hint="--reason")
     params = {
+        "start_at": "promote",
         "model_version": version,
         "dataset_version": dataset,
         "bypass": ["promote"] if force else [],
         "reason": reason,
+        "answer": Answer.said(True, getuser(), reason).to_json(),
     }
     _run(job, _run_id(), params, "evaluate", "promote", "deploy")
 
@@ -240,14 +296,38 @@ def _run_id() -> str:
 
 
 def _run(job: str, run_id: str, params: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Run steps one after the other as one run of this person; returns what the last one says."""
+    """Run steps one after the other as one run of this person; returns what the last one says.
+
+    What was asked for is checked and remembered first. A step that finds nothing to do ends it, with exit status 1.
+    """
     from pipelines import steps
 
+    params = {**params, "actor": getuser()}
+    if "start_at" in params:
+        steps.run("start", job, run_id, params)
     result: dict[str, Any] = {}
     for name in names:
-        result = steps.run(name, job, run_id, {**params, "actor": getuser()})
+        result = steps.run(name, job, run_id, params)
+        if "skip" in result:
+            _say(f"{name}: {result['skip']}")
+            raise typer.Exit(1)
         _say(f"{name}: {_shown(result)}")
     return result
+
+
+def _recipe(settings: Sequence[str]) -> dict[str, Any]:
+    """`steps=500` as a setting called steps with the number 500; what is no JSON is text."""
+    pairs = [setting.partition("=") for setting in settings]
+    if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
+        raise typer.BadParameter(f"{', '.join(wrong)} has no value; write KEY=VALUE", param_hint="--parameters")
+    return {name: _value(text) for name, _, text in pairs}
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 def _shown(result: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Collect: new images of the bucket are kept and predicted, and the hard ones chosen for labelling."""
+"""Collect: new images of the bucket are kept and predicted, and some by lot and the hard ones chosen for labelling."""
 
 from __future__ import annotations
 
@@ -124,11 +124,19 @@ def _mine(workspace: Workspace, job: Job, collected: Collected) -> None:
     counts = workspace.ledger.counts(job.name)
     waiting = counts.get("selected", 0) + counts.get("pushed", 0)
     # Boxes that just miss the threshold are what a model is unsure of; all those below them are noise.
-    for choice in choose(job, predictions, already_waiting=waiting, minimum_score=threshold / 2):
+    splits = {sample.id: sample.split for sample in samples}
+    for choice in choose(job, predictions, splits, already_waiting=waiting, minimum_score=threshold / 2):
         if served is not None:
             workspace.ledger.add_prediction(job.name, shown[choice.sample_id], choice.hardness)
         if choice.chosen:
-            workspace.ledger.select(job.name, choice.sample_id, choice.reason, choice.probability, choice.hardness)
+            workspace.ledger.select(
+                job.name,
+                choice.sample_id,
+                choice.reason,
+                choice.probability,
+                choice.hardness,
+                collected.model_version,
+            )
             collected.chosen += 1
         else:
             workspace.ledger.pass_over(job.name, choice.sample_id, choice.hardness)

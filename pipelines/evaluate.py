@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from data.dataset import Dataset
-from data.sample import Box
 from data.store import ObjectMissing
 from models.metrics import EvaluationReport
-from models.metrics import evaluate as measure
 from pipelines.job import Job
 from pipelines.workspace import Workspace
 
@@ -85,7 +82,7 @@ def evaluate_version(workspace: Workspace, job: Job, version: str, dataset: Data
     except ObjectMissing:
         pass
     report = workspace.estimator(job.name, version).evaluate(dataset.examples("holdout"))
-    workspace.store.put_new(key, json.dumps(report.to_json()).encode(), "application/json")
+    workspace.store.put_new(key, json.dumps(report.to_json(), separators=(",", ":")).encode(), "application/json")
     return EvaluationReport.from_json(json.loads(workspace.store.get(key)))
 
 
@@ -95,24 +92,6 @@ def measured(report: EvaluationReport) -> dict[str, float | None]:
         f"{metric}[{label}]": value for metric, values in report.per_class.items() for label, value in values.items()
     }
     return {**report.metrics, **of_classes}
-
-
-def in_production(workspace: Workspace, job: Job) -> dict[str, float | None]:
-    """How well the served model's predictions agree with the labels that wait for a training, by metric.
-
-    Predictions are those that were shown to people, from the model's threshold on. Nothing where the served model has
-    predicted none of these images.
-    """
-    served = workspace.served(job.name)
-    truth: dict[str, Sequence[Box]] = {}
-    predicted: dict[str, Sequence[Box]] = {}
-    domains: dict[str, str] = {}
-    for sample, annotation in workspace.ledger.pending_samples(job.name) if served else ():
-        prediction = workspace.ledger.prediction(job.name, sample.id)
-        if prediction is not None and served is not None and prediction.model_version == served.version:
-            truth[sample.id], domains[sample.id] = annotation.boxes, sample.domain
-            predicted[sample.id] = [box for box in prediction.boxes if box.label in job.classes]
-    return measured(measure(truth, predicted, domains, job.classes, threshold=0.0)) if truth else {}
 
 
 def evaluation_key(job: str, version: str, dataset_version: str) -> str:

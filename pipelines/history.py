@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from data.ledger import Decision
@@ -66,3 +67,31 @@ def rounds(workspace: Workspace, job: Job) -> list[Round]:
 
 def _seen(counts: dict[str, int]) -> int:
     return sum(count for state, count in counts.items() if state != "mined")
+
+
+@dataclass(frozen=True)
+class Reign:
+    """The time in which one promotion's version served; times are ISO 8601 in UTC, `until` is None for the last."""
+
+    version: str
+    promotion: int
+    since: str
+    until: str | None
+    actor: str
+    reason: str
+
+
+def reigns(workspace: Workspace, job: str) -> list[Reign]:
+    """Who served when, by whose word and why, the earliest first."""
+    promotions = workspace.registry.promotions(job)
+    ends = [*(promotion.at for promotion in promotions[1:]), None]
+    return [
+        Reign(made.version, made.number, made.at, until, made.actor, made.reason)
+        for made, until in zip(promotions, ends, strict=False)
+    ]
+
+
+def serving(workspace: Workspace, job: str, instant: datetime) -> Reign | None:
+    """Who served at an instant, given with its offset from UTC; None if nothing did."""
+    before = [reign for reign in reigns(workspace, job) if datetime.fromisoformat(reign.since) <= instant]
+    return before[-1] if before else None

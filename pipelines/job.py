@@ -5,19 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
-from pydantic.alias_generators import to_camel
+from pydantic.alias_generators import to_camel, to_snake
 
 from pipelines.miners import MiningRefused, create_miner
 
 Operator = Literal[">", ">=", "<", "<=", "==", "!="]
 OPERATOR_WORDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "=": "=="}
 CLOCK_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+METRIC = re.compile(r"[a-z][a-z0-9_]*(\[[^\[\]]+\])?(_delta)?")
+NUM_OF_SAMPLES = "num_of_samples"
+SECONDS_OF = {"hours_since_training": 3600.0, "days_since_training": 86400.0}
+# What labels and time change, and so waiting; known at every gate.
+LIVE_METRICS = (NUM_OF_SAMPLES, *SECONDS_OF)
+PRODUCTION_METRICS = ("precision", "recall", "f1")
+EACH_CLASS = "*"
+# Where the rule of each gate stands, and what it may ask; before promote that is whatever an evaluation reports.
+GATES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "train": ("trainSpec", (*LIVE_METRICS, *PRODUCTION_METRICS)),
+    "evaluate": ("evalSpec", (*LIVE_METRICS, *PRODUCTION_METRICS)),
+    "promote": ("deploySpec", ()),
+}
 
 
 class JobRefused(ValueError):
@@ -38,6 +52,27 @@ class Specification(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
 
 
+class Metric(NamedTuple):
+    """A metric, taken apart: its name, of which class (or index of a list; None: the whole), whether a difference."""
+
+    name: str
+    part: str | None
+    is_delta: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Metric:
+        """The metric written `name`, `name[class]`, `name_delta`, `name[class]_delta` or `name_delta[class]`."""
+        name, _, rest = text.partition("[")
+        part, _, suffix = rest.partition("]")
+        stem = name.removesuffix("_delta")
+        return cls(stem, part or None, stem != name or suffix == "_delta")
+
+    @property
+    def is_live(self) -> bool:
+        """Whether labels and time change it, and so waiting may."""
+        return self.name in LIVE_METRICS
+
+
 class Condition(Specification):
     """`metric operator threshold`; a metric is `name`, `name[class]`, or `name[*]` for each class.
 
@@ -46,9 +81,14 @@ class Condition(Specification):
 
     model_config = ConfigDict(alias_generator=None, extra="forbid", frozen=True)
 
-    metric: str = Field(pattern=r"^[a-z][a-z0-9_]*(\[[^\[\]]+\])?(_delta)?$")
+    metric: str = Field(pattern=rf"^{METRIC.pattern}$")
     operator: Annotated[Operator, BeforeValidator(lambda word: OPERATOR_WORDS.get(word, word))]
-    threshold: float
+    threshold: float = Field(allow_inf_nan=False)
+
+    @property
+    def asked(self) -> Metric:
+        """The metric, taken apart."""
+        return Metric.parse(self.metric)
 
     def __str__(self) -> str:
         return f"{self.metric} {self.operator} {self.threshold:g}"
@@ -94,6 +134,22 @@ class Rule(Specification):
     timer: Timer | None = None
     all: list[Rule] = []
     any: list[Rule] = []
+
+    @field_validator("all", "any")
+    @classmethod
+    def _each_asks(cls, rules: list[Rule]) -> list[Rule]:
+        empty = [str(number) for number, rule in enumerate(rules, 1) if not next(rule.parts(), None)]
+        if empty:
+            raise ValueError(
+                f"number {', '.join(empty)} asks for nothing; give it a condition, a timer, all or any, or take it out"
+            )
+        return rules
+
+    def parts(self) -> Iterator[Condition | Timer]:
+        """Every condition and window of the rule, at whatever depth."""
+        yield from (part for part in (self.condition, self.timer) if part is not None)
+        for rule in (*self.all, *self.any):
+            yield from rule.parts()
 
 
 class Trigger(Rule):
@@ -184,16 +240,16 @@ class PromotionRule(Specification):
 
     Under `bound` the lower confidence bound of what the candidate has more of `metric`, on the same images, must be
     above `margin`. `errorBudget` is the probability that a holdout, in its whole life, lets a candidate serve that is
-    not better; each decision spends one of `decisions` parts of what is left of it. The holdout is due for a refresh
-    when a tenth is left, and refreshed as soon as `refreshImages` have been labelled since it began.
+    not better; each decision spends one of `decisions` parts of what is left of it. A holdout of which a tenth is left
+    is due: it grows no more, and the next one begins as soon as `refreshImages` were held out since.
     """
 
     name: Literal["bound", "point"] = "bound"
     metric: Literal["ap", "precision", "recall", "f1"] = "ap"
     margin: float = Field(default=0.0, ge=0, lt=1)
-    error_budget: float = Field(default=0.05, gt=0, lt=1)
+    error_budget: float = Field(default=0.1, gt=0, lt=0.5)
     decisions: int = Field(default=40, ge=1)
-    refresh_images: int = Field(default=100, ge=2)
+    refresh_images: int = Field(default=200, ge=2)
 
 
 class Approval(Specification):
@@ -215,10 +271,22 @@ class DeploySpecification(Specification):
     poll_period_seconds: float = Field(default=5, ge=0.1)
 
 
+def _cron(expression: str) -> str:
+    from croniter import croniter
+
+    fields = len(expression.split())
+    if not (fields == 5 or expression.startswith("@")) or not croniter.is_valid(expression, strict=True):
+        raise ValueError(
+            "it is no cron expression, or one that never comes; write minute, hour, day of month, month and day of "
+            "week, as in '0 2 * * *' for 02:00 every day, or null"
+        )
+    return expression
+
+
 class Schedule(Specification):
     """Cron of the nightly run, in a named time zone; none where the job learns only when labels arrive or by hand."""
 
-    nightly: str | None = "0 2 * * *"
+    nightly: Annotated[str, AfterValidator(_cron)] | None = "0 2 * * *"
     timezone: TimeZone = "UTC"
 
 
@@ -277,11 +345,51 @@ def load_job(path: Path) -> Job:
     try:
         job = Job.model_validate(document)
     except ValidationError as error:
-        raise JobRefused(path, [*problems, *(_problem(detail) for detail in error.errors())]) from None
-    problems += _mining_problems(job.hard_example_mining)
-    if problems:
+        problems += (_problem(detail) for detail in error.errors())
+        job = None
+    problems += _metric_problems(document)
+    if job is not None:
+        problems += _mining_problems(job.hard_example_mining)
+    if job is None or problems:
         raise JobRefused(path, problems)
     return job
+
+
+def _metric_problems(document: Mapping[str, Any]) -> Iterator[str]:
+    """Metrics that a gate does not know, looked for in the file itself: whatever else is wrong with it."""
+    classes = document.get("classes")
+    known = [name for name in classes if isinstance(name, str)] if isinstance(classes, list) else []
+    for gate, (specification, allowed) in GATES.items():
+        written = document.get(specification) or document.get(to_snake(specification))
+        trigger = written.get("trigger") if isinstance(written, dict) else None
+        for place, text in _metrics(trigger, f"{specification}.trigger", ()):
+            if METRIC.fullmatch(text) and (problem := _metric_problem(gate, Metric.parse(text), allowed, known)):
+                yield f"{place} is {text!r}: {problem}"
+
+
+def _metrics(rule: object, place: str, above: Sequence[int]) -> Iterator[tuple[str, str]]:
+    if not isinstance(rule, dict) or id(rule) in above:  # an alias in YAML may lead back to where it stands
+        return
+    condition = rule.get("condition")
+    if isinstance(condition, dict) and isinstance(condition.get("metric"), str):
+        yield f"{place}.condition.metric", condition["metric"]
+    for name in ("all", "any"):
+        rules = rule.get(name)
+        for number, part in enumerate(rules if isinstance(rules, list) else ()):
+            yield from _metrics(part, f"{place}.{name}.{number}", (*above, id(rule)))
+
+
+def _metric_problem(gate: str, metric: Metric, allowed: Sequence[str], classes: Sequence[str]) -> str:
+    """What is wrong with a metric at a gate that knows those `allowed`, or all where none is named; else empty."""
+    if allowed and metric.name not in allowed:
+        return f"{metric.name} is not known before {gate}; there are {', '.join(allowed)}"
+    if metric.is_live and metric.is_delta:
+        return f"{metric.name} has no _delta; there is nothing to compare it with"
+    if metric.name in SECONDS_OF and metric.part is not None:
+        return f"{metric.name} is one number for the job; take out [{metric.part}]"
+    if metric.part not in (None, EACH_CLASS, *classes):
+        return f"{metric.part} is no class of the job; there are {', '.join(classes)}, or {EACH_CLASS} for each of them"
+    return ""
 
 
 def _mining_problems(mining: HardExampleMining) -> list[str]:

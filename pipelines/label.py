@@ -39,7 +39,7 @@ class Pushed:
 
 
 def push(workspace: Workspace, job: Job) -> Pushed:
-    """Make a task of every sample that is selected, hardest first, with the served model's boxes.
+    """Make a task of every sample that is selected, with the served model's boxes: the lots first, then the hardest.
 
     Raises:
         LabelStudioRefused: Label Studio's project of the job cannot be used as it is.

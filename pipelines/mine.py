@@ -1,12 +1,13 @@
-"""Mine: which images people are asked to label, decided by the job's miner, a random share and a budget."""
+"""Mine: which images people are asked to label: random ones to judge by, hard ones to learn from, within a budget."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from data.sample import Prediction
+from data.ledger import LOT
+from data.sample import Prediction, Split
 from pipelines.job import Job
 from pipelines.miners import TOLERANCE, Judgement, MiningRefused, create_miner, draw, score_problems
 
@@ -16,9 +17,10 @@ class Choice:
     """Whether people are asked about a sample, and why.
 
     Attributes:
-        reason: `random`, the miner's name, or `nothing found` if chosen; else `not hard` or `beyond the budget`.
+        reason: `random`, the miner's name, or `nothing found` if chosen; else `held out`, `not hard` or `beyond the
+            budget`.
         hardness: in [0, 1]; 1 is hardest.
-        probability: of being drawn, where chance decided; 1 for what the miner was sure to take.
+        probability: of being chosen as it was; of what was not chosen, of being drawn by lot.
     """
 
     sample_id: str
@@ -29,19 +31,30 @@ class Choice:
 
 
 def choose(
-    job: Job, predictions: Sequence[Prediction], already_waiting: int = 0, *, minimum_score: float = 0.0
+    job: Job,
+    predictions: Sequence[Prediction],
+    splits: Mapping[str, Split],
+    already_waiting: int = 0,
+    *,
+    minimum_score: float = 0.0,
 ) -> list[Choice]:
-    """Decide for each predicted sample whether people are asked about it; hardest first.
+    """Decide for each predicted sample whether people are asked about it; the lots first, then the hardest first.
 
-    Up to `hardExampleMining.budget` samples wait for people at a time. At most `randomShare` of the free places go to
-    samples drawn by the hash of their id, whatever their hardness: they are a uniform sample of what arrived. The rest
-    goes to the hard ones, the hardest first. Where nothing was found and the miner therefore has no verdict,
-    `mineEmpty` makes the image as hard as can be. The order of `predictions` plays no part, and asking again with the
-    same ones gives the same answer.
+    Up to `hardExampleMining.budget` samples wait for people at a time. Of the free places the share 1 - `trainProb` is
+    drawn by lot among what is held out, whatever the model found there: or the holdout would be made of images on which
+    the served model is bad, and every candidate would look better. Of the rest, `randomShare`, and at most that share
+    of what is to train on, is drawn by lot too; the others go to the hard ones, the hardest first. Places that one side
+    has too few samples for go to the other. Where nothing was found and the miner therefore has no verdict, `mineEmpty`
+    makes the image as hard as can be.
+
+    A lot is the hash of a sample's id, a part of a place is given or not by the hash of all of them, so that each
+    sample's `probability` is exact, the order of `predictions` plays no part, and asking again gives the same answer.
+    What arrives while the budget is used up has no chance: the lots speak for what arrived while there were places.
 
     Args:
-        job: the job whose `hardExampleMining` decides.
+        job: the job whose `hardExampleMining` and `trainProb` decide.
         predictions: what one model found, one for each sample, every box with its score.
+        splits: the side of each of these samples.
         already_waiting: how many samples wait for people now.
         minimum_score: boxes below it do not count as found.
 
@@ -58,29 +71,58 @@ def choose(
         judgement = miner.judge(_found(prediction, minimum_score))
         judgements[prediction.sample_id] = judgement or unclear
         reasons[prediction.sample_id] = mining.name if judgement else "nothing found"
-    # Not by the id itself: it decides the split too, and one side would be asked about more than the other.
-    lots = {sample_id: draw(sample_id, f"order of {job.name}") for sample_id in judgements}
-    order = sorted(judgements, key=lambda sample_id: (-judgements[sample_id].hardness, lots[sample_id]))
 
-    places = max(0, mining.budget - already_waiting)
-    share = mining.random_share
-    draws = {sample_id: draw(sample_id, f"random share of {job.name}") for sample_id in order}
-    random_places = math.ceil(share * places - TOLERANCE)
-    drawn = set(sorted((s for s in order if draws[s] < share), key=lambda s: (draws[s], s))[:random_places])
-    hard = [sample_id for sample_id in order if judgements[sample_id].hard and sample_id not in drawn]
-    mined = set(hard[: places - len(drawn)])
-    probability = min(share, random_places / len(order)) if order else share
+    # Not by the id itself: it decides the split.
+    lots = {sample_id: (draw(sample_id, f"lot of {job.name}"), sample_id) for sample_id in judgements}
+    free = max(0, mining.budget - already_waiting)
+    drawn, probability = _draw_lots(job, sorted(lots, key=lambda sample_id: lots[sample_id]), splits, free)
+    by_hardness = sorted(judgements, key=lambda sample_id: (-judgements[sample_id].hardness, lots[sample_id]))
+    hard = [each for each in by_hardness if splits[each] == "train" and judgements[each].hard and each not in drawn]
+    mined = set(hard[: free - len(drawn)])
 
     def choice(sample_id: str) -> Choice:
-        judgement = judgements[sample_id]
+        judgement, split = judgements[sample_id], splits[sample_id]
         if sample_id in drawn:
-            return Choice(sample_id, True, "random", judgement.hardness, probability)
+            return Choice(sample_id, True, LOT, judgement.hardness, probability[split])
         if sample_id in mined:
             return Choice(sample_id, True, reasons[sample_id], judgement.hardness, judgement.probability)
-        reason = "beyond the budget" if judgement.hard else "not hard"
-        return Choice(sample_id, False, reason, judgement.hardness, probability)
+        reason = "held out" if split == "holdout" else "beyond the budget" if judgement.hard else "not hard"
+        return Choice(sample_id, False, reason, judgement.hardness, probability[split])
 
-    return [choice(sample_id) for sample_id in order]
+    return [choice(sample_id) for sample_id in sorted(by_hardness, key=lambda sample_id: sample_id not in drawn)]
+
+
+def _draw_lots(
+    job: Job, order: Sequence[str], splits: Mapping[str, Split], free: int
+) -> tuple[set[str], dict[Split, float]]:
+    """The samples that get a place because they come first in `order`, and with what probability, by side.
+
+    How many these are rests on how many there are, never on what was found in them.
+    """
+    held_out = [sample_id for sample_id in order if splits[sample_id] == "holdout"]
+    to_train = [sample_id for sample_id in order if splits[sample_id] == "train"]
+    everyone = "\n".join(order)
+
+    expected = min(len(held_out), max((1 - job.dataset.train_prob) * free, free - len(to_train)))
+    whole, part = _whole_and_part(expected)
+    places = whole + (draw(everyone, f"a part of a place held out in {job.name}") < part)
+
+    share = job.hard_example_mining.random_share
+    of_rest, part_of_rest = _whole_and_part(share * min(free - places, len(to_train)))
+    of_rest += draw(everyone, f"a part of a place to train in {job.name}") < part_of_rest
+
+    expected_rest = (1 - part) * min(free - whole, len(to_train)) + part * min(free - whole - 1, len(to_train))
+    probability: dict[Split, float] = {
+        "holdout": expected / len(held_out) if held_out else 0.0,
+        "train": share * expected_rest / len(to_train) if to_train else 0.0,
+    }
+    return {*held_out[:places], *to_train[:of_rest]}, probability
+
+
+def _whole_and_part(number: float) -> tuple[int, float]:
+    """A number of places as a whole one and a part in [0, 1); what floating point takes from a whole number is none."""
+    whole = math.floor(number + TOLERANCE)
+    return whole, max(0.0, number - whole)
 
 
 def _check(predictions: Sequence[Prediction]) -> None:

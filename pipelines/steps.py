@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any, Literal
 
-from data.ledger import TrainingActive
+from data.ledger import Request, TrainingActive
+from data.registry import Overtaken, UnknownVersion
+from pipelines import approval, facts, label, request
 from pipelines import collect as collecting
 from pipelines import deploy as deploying
-from pipelines import label
+from pipelines.approval import Answer
 from pipelines.curate import curate
-from pipelines.evaluate import Comparison, evaluate, in_production
-from pipelines.gates.conditions import NUM_OF_SAMPLES, Verdict
-from pipelines.gates.gate import Facts, check
-from pipelines.job import Job, Trigger
-from pipelines.promote import decide, promote, rollback
+from pipelines.evaluate import Comparison, evaluate
+from pipelines.gates.conditions import Verdict
+from pipelines.gates.gate import check, check_live
+from pipelines.job import Job
+from pipelines.promote import Judgement, PromotionRefused, decide, promote, rollback, withhold
+from pipelines.request import NothingToDo, RequestRefused
 from pipelines.train import train
 from pipelines.workspace import Workspace
 
 Gate = Literal["train", "evaluate", "promote"]
-
-
-class NothingToDo(RuntimeError):
-    """A step that was asked for something that does not exist yet; the message says what must happen first."""
+# What a step refuses for good: asked again it would say the same.
+REFUSALS = (NothingToDo, PromotionRefused, RequestRefused, UnknownVersion)
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,17 @@ class Call:
         return str(self.params.get("actor") or "schedule")
 
     @property
+    def reason(self) -> str:
+        return str(self.params.get("reason") or "")
+
+    def bypasses(self, gate: Gate) -> bool:
+        """Whether a person wants this run to pass the gate whatever it says."""
+        return gate in (self.params.get("bypass") or ())
+
+    @property
     def candidate(self) -> str:
         """The model version this run is about: the one asked for, the one this run trained, or the newest."""
-        asked = self.params.get("model_version")
+        asked = self._asked("model_version")
         if asked:
             return str(asked)
         training = self.workspace.ledger.training(self.job.name, self.run_id)
@@ -59,7 +68,7 @@ class Call:
     @property
     def dataset_version(self) -> str:
         """The dataset version this run is about: the one asked for, the one this run wrote, or the newest."""
-        asked = self.params.get("dataset_version")
+        asked = self._asked("dataset_version")
         if asked:
             return str(asked)
         training = self.workspace.ledger.training(self.job.name, self.run_id)
@@ -69,6 +78,13 @@ class Call:
         if not datasets:
             raise NothingToDo(f"{self.job.name} has no dataset version yet; label some images and train first")
         return datasets[-1].version
+
+    def _asked(self, name: str) -> Any:
+        """What a person asked for, or what was the newest when they did."""
+        if self.params.get(name):
+            return self.params[name]
+        asked = request.of_run(self.workspace, self.job.name, self.run_id)
+        return asked.parameters.get(name) if asked else None
 
 
 @cache
@@ -86,8 +102,8 @@ def check_gate(gate: Gate, job: str, run_id: str, params: Mapping[str, Any] | No
     """What a gate says now, from stored state alone; one that a person bypasses is open.
 
     The gate before train opens for one run at a time, which claims the labels; without a `run_id` it only tells.
-    The gates before evaluate and promote judge data that is frozen, so that their no is final; None means that only a
-    window is closed still.
+    The gates before evaluate and promote judge data that is frozen, so that what these say is final; what labels and
+    time decide is waited for.
     """
     call = _call(job, run_id, params)
     if gate in (call.params.get("bypass") or ()):
@@ -114,8 +130,8 @@ def annotations_waiting(job: str) -> int:
 
 def labels_waiting(job: str) -> int:
     """How many labels wait for a training that could start now; none while its gate is closed."""
-    verdict = check_gate("train", job, run_id="")
-    return deployment().ledger.pending(job) if verdict.met else 0
+    waiting = deployment().ledger.pending(job)
+    return waiting if waiting and check_gate("train", job, run_id="").met else 0
 
 
 def _call(job: str, run_id: str, params: Mapping[str, Any] | None) -> Call:
@@ -134,48 +150,46 @@ def _train_gate(call: Call) -> Verdict:
     active = ledger.active_training(call.job.name)
     if active is not None:
         return Verdict(False, f"run {active.run_id} is training now; the next one starts when it has finished")
-    trigger = call.job.train_spec.trigger
-    of_metric = trigger.condition is not None and trigger.condition.metric != NUM_OF_SAMPLES
-    metrics = in_production(call.workspace, call.job) if of_metric else {}
-
-    def judged(labels: int) -> Verdict:
-        return check(trigger, Facts(num_of_samples=labels, metrics=metrics), datetime.now(UTC))
-
-    verdict = judged(ledger.pending(call.job.name))
+    trigger, now = call.job.train_spec.trigger, datetime.now(UTC)
+    known = facts.gather(call.workspace, call.job, trigger, now)
+    verdict = check(trigger, known, now)
     if not verdict.met or not call.run_id or call.params.get("dataset_version"):
         return verdict
     try:
-        claimed = ledger.claim_training(call.job.name, call.run_id)
+        claim = ledger.claim_training(call.job.name, call.run_id)
     except TrainingActive as refusal:
         return Verdict(False, str(refusal))
-    verdict = judged(claimed.samples)
+    claimed = facts.live_metrics(call.workspace, call.job, trigger, now, claim)
+    verdict = check(trigger, replace(known, metrics={**known.metrics, **claimed}), now)
     if not verdict.met:
         ledger.fail_training(call.job.name, call.run_id, "another run took the labels before this one claimed them")
     return verdict
 
 
 def _evaluate_gate(call: Call) -> Verdict:
-    specification = call.job.eval_spec
+    specification, now = call.job.eval_spec, datetime.now(UTC)
     support = _holdout_support(call.workspace, call.job.name, call.dataset_version)
-    facts = Facts(
-        holdout_support={name: support[name] for name in call.job.classes}, min_support=specification.min_support
+    known = replace(
+        facts.gather(call.workspace, call.job, specification.trigger, now),
+        holdout_support={name: support[name] for name in call.job.classes},
+        min_support=specification.min_support,
     )
-    at_any_time = specification.trigger.model_copy(update={"timer": None})
-    return _in_window(specification.trigger, check(at_any_time, facts, datetime.now(UTC)))
+    return check(specification.trigger, known, now)
 
 
 def _promote_gate(call: Call) -> Verdict:
-    judgement = decide(call.workspace, call.job, call.run_id, _comparison(call), call.actor)
-    sentence = "; ".join(judgement.reasons) if judgement.promoted else str(judgement)
-    return _in_window(call.job.deploy_spec.trigger, Verdict(judgement.promoted, sentence))
-
-
-def _in_window(trigger: Trigger, verdict: Verdict) -> Verdict:
-    """A verdict that time cannot change: yes within the trigger's window, None before it, no where it is not yes."""
-    if not verdict.met or trigger.timer is None:
-        return Verdict(verdict.met is True, verdict.sentence)
-    window = check(Trigger(timer=trigger.timer), Facts(), datetime.now(UTC))
-    return Verdict(window.met or None, f"{verdict.sentence}; {window.sentence}")
+    """What the comparison says, which is final; if that is yes, what labels and time still keep the gate closed."""
+    decided = call.workspace.ledger.decision(call.job.name, call.run_id)
+    if decided is not None and decided.verdict == "promoted":
+        # By now the candidate would be compared with itself.
+        return Verdict(True, "; ".join(decided.reasons), final=True, progress=1.0)
+    comparison = _comparison(call)
+    judgement = decide(call.workspace, call.job, call.run_id, comparison, call.actor)
+    if judgement.promoted is not True:
+        return Verdict(False, str(judgement), final=True)
+    trigger, now = call.job.deploy_spec.trigger, datetime.now(UTC)
+    verdict = check_live(trigger, facts.gather(call.workspace, call.job, trigger, now, comparison), now)
+    return replace(verdict, sentence="; ".join([*judgement.reasons, *([verdict.sentence] if verdict.sentence else [])]))
 
 
 @lru_cache(maxsize=64)
@@ -187,6 +201,11 @@ def _holdout_support(workspace: Workspace, job: str, dataset_version: str) -> Co
 
 def _comparison(call: Call) -> Comparison:
     return evaluate(call.workspace, call.job, call.candidate, call.dataset_version)
+
+
+def _start(call: Call) -> dict[str, Any]:
+    asked = request.accept(call.workspace, call.job, call.run_id, call.params)
+    return {"start_at": asked.verb, **asked.parameters}
 
 
 def _collect(call: Call) -> dict[str, Any]:
@@ -212,14 +231,17 @@ def _curate(call: Call) -> dict[str, Any]:
 
 
 def _train(call: Call) -> dict[str, Any]:
-    model = train(
-        call.workspace,
-        call.job,
-        call.run_id,
-        dataset_version=call.dataset_version,
-        parent=call.params.get("parent"),
-        parameters=call.params.get("parameters"),
-    )
+    try:
+        model = train(
+            call.workspace,
+            call.job,
+            call.run_id,
+            dataset_version=call.dataset_version,
+            parent=call.params.get("parent"),
+            parameters=call.params.get("parameters"),
+        )
+    except TrainingActive as refusal:
+        return {"skip": str(refusal)}
     return {"model_version": model.version}
 
 
@@ -227,16 +249,36 @@ def _evaluate(call: Call) -> dict[str, Any]:
     return {"model_version": call.candidate, **_comparison(call).summary()}
 
 
+def _ask(call: Call) -> dict[str, Any]:
+    """What to show to the person who is asked for approval; the answer, where the one who started the run gave it."""
+    if call.bypasses("promote"):
+        return {"answer": Answer.said(True, call.actor, call.reason).to_json()}
+    comparison = _comparison(call)
+    judgement = decide(call.workspace, call.job, call.run_id, comparison, call.actor)
+    if judgement.promoted is not True:
+        return {"skip": str(judgement)}
+    return asdict(approval.ask(call.workspace, call.job, call.run_id, comparison, judgement))
+
+
+def _void(call: Call) -> dict[str, Any]:
+    return {"void": approval.void(call.workspace, call.job, call.run_id, call.candidate)}
+
+
 def _promote(call: Call) -> dict[str, Any]:
-    promotion = promote(
-        call.workspace,
-        call.job,
-        call.run_id,
-        _comparison(call),
-        call.actor,
-        reason=str(call.params.get("reason") or ""),
-        forced="promote" in (call.params.get("bypass") or ()),
-    )
+    """A promotion that may not be is this run's decision with its reasons, and nothing that a repetition would mend."""
+    comparison, actor, reason, forced = _comparison(call), call.actor, call.reason, call.bypasses("promote")
+    if call.job.deploy_spec.approval.by == "human" and not forced:
+        answer = Answer.from_json(call.params.get("answer"))
+        actor, reason = answer.by or actor, answer.words
+        if not answer.approved:
+            return {"skip": str(withhold(call.workspace, call.job, call.run_id, comparison, answer.judgement, actor))}
+    try:
+        promotion = promote(call.workspace, call.job, call.run_id, comparison, actor, reason=reason, forced=forced)
+    except Overtaken as refusal:
+        overtaken = Judgement(False, [str(refusal)])
+        return {"skip": str(withhold(call.workspace, call.job, call.run_id, comparison, overtaken, actor))}
+    except PromotionRefused as refusal:
+        return {"skip": str(refusal)}
     return {"model_version": promotion.version, "promotion": promotion.number}
 
 
@@ -247,24 +289,24 @@ def _deploy(call: Call) -> dict[str, Any]:
 
 
 def _rollback(call: Call) -> dict[str, Any]:
-    promotion = rollback(
-        call.workspace,
-        call.job,
-        call.run_id,
-        str(call.params["version"]),
-        call.actor,
-        str(call.params.get("reason") or ""),
-    )
+    version = str(call.params["version"])
+    if call.params.get("actor"):
+        asked = Request(call.run_id, call.actor, "rollback", reason=call.reason, parameters={"version": version})
+        call.workspace.ledger.record_request(call.job.name, asked)
+    promotion = rollback(call.workspace, call.job, call.run_id, version, call.actor, call.reason)
     return {"model_version": promotion.version, "promotion": promotion.number}
 
 
 STEPS: dict[str, Callable[[Call], dict[str, Any]]] = {
+    "start": _start,
     "collect": _collect,
     "push": _push,
     "sync": _sync,
     "curate": _curate,
     "train": _train,
     "evaluate": _evaluate,
+    "ask": _ask,
+    "void": _void,
     "promote": _promote,
     "deploy": _deploy,
     "rollback": _rollback,

@@ -16,6 +16,7 @@ from pipelines.settings import Settings
 from services import label_studio, process
 from services import object_store as servers
 from services.ports import free_port
+from tests import postgresql
 
 DEEPPCB = Path(__file__).resolve().parent.parent.parent / "shared" / "datasets" / "deeppcb"
 CACHE = Path(__file__).resolve().parent.parent / ".cache"
@@ -96,6 +97,12 @@ def fresh_bucket() -> Iterator[Callable[[str], ObjectStore]]:
 def object_store(object_store_server: str, fresh_bucket: Callable[[str], ObjectStore]) -> ObjectStore:
     """An empty bucket on SeaweedFS."""
     return fresh_bucket(object_store_server)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """A PostgreSQL of this session's own; the URL of its first database."""
+    yield from postgresql.server()
 
 
 @pytest.fixture(scope="session")

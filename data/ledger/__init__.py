@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from data.ledger.arrivals import Arrivals
+from data.ledger.choices import LOT, Choices
 from data.ledger.journal import Journal
 from data.ledger.labels import Labels
 from data.ledger.leases import Lease, Leases
 from data.ledger.records import (
+    Chosen,
     Decision,
+    Drawn,
     LeaseBusy,
     LeaseLost,
     LedgerRefused,
     Quarantined,
     Refusal,
+    Request,
     SampleState,
     SampleUnknown,
     Selected,
+    Spending,
     Training,
     TrainingActive,
     TrainingLost,
 )
+from data.ledger.spendings import Spendings
 from data.ledger.trainings import Trainings
 
 __all__ = [
+    "LOT",
+    "Chosen",
     "Decision",
+    "Drawn",
     "Lease",
     "LeaseBusy",
     "LeaseLost",
@@ -31,16 +40,18 @@ __all__ = [
     "LedgerRefused",
     "Quarantined",
     "Refusal",
+    "Request",
     "SampleState",
     "SampleUnknown",
     "Selected",
+    "Spending",
     "Training",
     "TrainingActive",
     "TrainingLost",
 ]
 
 
-class Ledger(Arrivals, Labels, Trainings, Journal, Leases):
+class Ledger(Arrivals, Choices, Labels, Trainings, Journal, Spendings, Leases):
     """The ledger in the SQL database at `url`; call `upgrade` once before using it.
 
     Every method is one transaction, takes the job's name, and changes nothing when it is called again. A state is

@@ -1,4 +1,4 @@
-"""The machines' part of a sample's way: it arrives or is refused, is predicted, chosen or passed over, and pushed."""
+"""The machines' part of a sample's way: it arrives or is refused, is predicted, and pushed once it is chosen."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import asdict
 import sqlalchemy as sa
 
 from data.ledger.database import insert, next_number
-from data.ledger.records import LedgerRefused, Refusal, SampleState, Selected
-from data.ledger.rows import Row, Rows, add_to_tallies, change_row, known_row, sample_of
+from data.ledger.records import LedgerRefused, Refusal, SampleState
+from data.ledger.rows import Rows, add_to_tallies, advance, known_row, sample_of
 from data.ledger.tables import predictions, refusals, samples
 from data.sample import Box, Prediction, Sample
 
@@ -19,7 +19,6 @@ from data.sample import Box, Prediction, Sample
 BANDS = ((0, 22), (22, 21), (43, 21))
 BANDED = (samples.c.band_0, samples.c.band_1, samples.c.band_2)
 LARGEST_DISTANCE = 5
-STAGES = ("arrived", "passed", "selected", "pushed")
 IDS_IN_ONE_QUERY = 500
 
 
@@ -81,14 +80,6 @@ class Arrivals(Rows):
     def counts(self, job: str) -> dict[str, int]:
         """How many samples are in each state; states without one are left out."""
         return self._tally(job, "state")
-
-    def mined(self, job: str) -> int:
-        """How many samples a miner has chosen for labelling."""
-        chosen = (
-            sa.select(sa.func.count()).select_from(samples).where(samples.c.job == job, samples.c.miner.is_not(None))
-        )
-        with self._reading() as connection:
-            return int(connection.execute(chosen).scalar_one())
 
     def sample(self, job: str, sample_id: str) -> Sample | None:
         """The sample of that hash, or None."""
@@ -160,26 +151,6 @@ class Arrivals(Rows):
             return None
         return Prediction(sample_id, row.model_version, tuple(Box.from_json(box) for box in row.boxes))
 
-    def select(self, job: str, sample_id: str, miner: str, probability: float, hardness: float) -> bool:
-        """Choose a sample for labelling, with the probability it was chosen with; False if it is as far already."""
-        mined = {"miner": miner, "probability": probability, "hardness": hardness}
-        with self._writing(job) as connection:
-            return _advance(connection, known_row(connection, job, sample_id), "selected", **mined)
-
-    def pass_over(self, job: str, sample_id: str, hardness: float) -> bool:
-        """Leave a sample unlabelled; False if it was passed over or chosen already."""
-        with self._writing(job) as connection:
-            return _advance(connection, known_row(connection, job, sample_id), "passed", hardness=hardness)
-
-    def selected(self, job: str, limit: int | None = None) -> list[Selected]:
-        """What waits to be pushed, hardest first."""
-        # The state is written out, so that SQLite sees that its partial index answers the query.
-        query = sa.select(samples).where(samples.c.job == job, sa.text("state = 'selected'"))
-        query = query.order_by(samples.c.hardness.desc(), samples.c.arrived).limit(limit)
-        with self._reading() as connection:
-            rows = connection.execute(query).all()
-        return [Selected(sample_of(row), row.miner, row.probability, row.hardness) for row in rows]
-
     def record_push(self, job: str, sample_id: str, task_id: int) -> bool:
         """Remember the labelling task of a sample; False if it is known already.
 
@@ -195,7 +166,7 @@ class Arrivals(Rows):
             other = sa.select(samples.c.id).where(samples.c.job == job, samples.c.task_id == task_id)
             if (owner := connection.execute(other).scalar()) is not None:
                 raise LedgerRefused(f"task {task_id} is about sample {owner}, so it cannot be about {sample_id} too")
-            return _advance(connection, row, "pushed", task_id=task_id)
+            return advance(connection, row, "pushed", task_id=task_id)
 
     def task_of(self, job: str, sample_id: str) -> int | None:
         """The labelling task of a sample, or None."""
@@ -212,15 +183,6 @@ class Arrivals(Rows):
         with self._reading() as connection:
             row = connection.execute(sa.select(samples).where(*conditions)).first()
         return None if row is None else sample_of(row)
-
-
-def _advance(connection: sa.Connection, row: Row, stage: str, **values: object) -> bool:
-    """Bring a sample further on its way, never back; what people said of it stands."""
-    if STAGES.index(row.stage) >= STAGES.index(stage):
-        return False
-    state = stage if row.state == row.stage else row.state
-    change_row(connection, row, stage=stage, state=state, **values)
-    return True
 
 
 def _signed(difference_hash: int) -> int:

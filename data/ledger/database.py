@@ -73,6 +73,14 @@ class Database:
         """Close the idle connections; the next method opens new ones."""
         self._engine.dispose()
 
+    def sequence(self, job: str) -> int:
+        """The number of the last transaction that wrote to a job; what was read under the same number is still true.
+
+        Read it before what it is to vouch for. 0 where nothing was written.
+        """
+        with self._reading() as connection:
+            return int(connection.execute(sa.select(jobs.c.sequence).where(jobs.c.name == job)).scalar() or 0)
+
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
         with self._engine.begin() as connection:
@@ -80,11 +88,9 @@ class Database:
 
     @contextmanager
     def _writing(self, job: str) -> Iterator[sa.Connection]:
-        """A transaction in which nobody else writes to `job`."""
+        """A transaction with a number of its own, in which nobody else writes to `job`."""
         with self._writing_engine.begin() as connection:
-            if not self.sqlite:
-                connection.execute(insert(connection, jobs).values(name=job, sequence=0).on_conflict_do_nothing())
-                connection.execute(sa.select(jobs.c.name).where(jobs.c.name == job).with_for_update())
+            next_number(connection, job)
             yield connection
 
 

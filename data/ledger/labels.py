@@ -23,6 +23,7 @@ from data.ledger.rows import (
     annotation_of,
     change_row,
     known_row,
+    pending_keys,
     sample_of,
 )
 from data.ledger.tables import annotations, samples, words
@@ -192,16 +193,21 @@ def _settle(connection: sa.Connection, row: Row) -> bool:
 
     valid_before = _annotation(connection, row.job, row.annotation_id) if row.state == "labelled" else None
     valid = said if state == "labelled" else None
-    boxes: Counter[TallyKey] = Counter()
-    boxes.subtract(_classes(valid_before, row.split))
-    boxes.update(_classes(valid, row.split))
-    add_to_tallies(connection, row.job, boxes)
+    pending = valid is not None and valid.training_id is None and row.split == "train"
+    counted: Counter[TallyKey] = Counter()
+    counted.subtract(_classes(valid_before, row.split))
+    counted.update(_classes(valid, row.split))
+    if valid_before is not None and row.pending:
+        counted.subtract(pending_keys(valid_before.boxes))
+    if valid is not None and pending:
+        counted.update(pending_keys(valid.boxes))
+    add_to_tallies(connection, row.job, counted)
     change_row(
         connection,
         row,
         state=state,
         annotation_id=annotation_id,
-        pending=valid is not None and valid.training_id is None and row.split == "train",
+        pending=pending,
         unversioned=(valid.id if valid else None) != row.versioned_id,
     )
     return True

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from data.sample import Annotation, Sample
+from data.sample import Annotation, Prediction, Sample
 
 SampleState = Literal["arrived", "passed", "selected", "pushed", "labelled", "quarantined", "skipped"]
 TrainingState = Literal["active", "finished", "failed"]
@@ -20,6 +20,34 @@ class Selected:
     miner: str
     probability: float
     hardness: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A sample that lot drew with `probability`, what the model that served had found in it, and what people said."""
+
+    sample: Sample
+    annotation: Annotation
+    prediction: Prediction
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A sample that a miner chose, as the `number`-th change of its job, and what became of it.
+
+    `prediction` is the one it was chosen by, None where nothing served; `annotation` is what people said, if it is
+    valid.
+    """
+
+    number: int
+    sample: Sample
+    state: SampleState
+    miner: str
+    probability: float
+    hardness: float
+    prediction: Prediction | None
+    annotation: Annotation | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +104,28 @@ class Decision:
     dataset_version: str | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person asked of one run, with which gates bypassed and why; `at` is ISO 8601 in UTC."""
+
+    run_id: str
+    actor: str
+    verb: str
+    bypass: list[str] = field(default_factory=list)
+    reason: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """The `number`-th decision on a holdout: the error probability `alpha` it may have, and what is `left` after it."""
+
+    number: int
+    alpha: float
+    left: float
 
 
 class LedgerRefused(ValueError):

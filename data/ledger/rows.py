@@ -1,7 +1,7 @@
 """A sample's row: read, changed together with the tallies that count it, and turned into the values that travel."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +13,10 @@ from data.sample import Annotation, Box, Sample
 
 PAGE = 1000
 ANNOTATED = sa.and_(annotations.c.job == samples.c.job, annotations.c.id == samples.c.annotation_id)
+
+# How far the machines bring a sample, in this order.
+STAGES = ("arrived", "passed", "selected", "pushed")
+PENDING, PENDING_CLASS = "pending", "pending class"
 
 TallyKey = tuple[str, str, str]
 Row = sa.Row[Any]
@@ -73,6 +77,24 @@ def change_row(connection: sa.Connection, row: Row, **values: Any) -> None:
     moved["state", row.state, row.split] -= 1
     moved["state", values.get("state", row.state), row.split] += 1
     add_to_tallies(connection, row.job, moved)
+
+
+def advance(connection: sa.Connection, row: Row, stage: str, **values: object) -> bool:
+    """Bring a sample further on its way, never back; what people said of it stands. False if it is as far already."""
+    if STAGES.index(row.stage) >= STAGES.index(stage):
+        return False
+    state = stage if row.state == row.stage else row.state
+    change_row(connection, row, stage=stage, state=state, **values)
+    return True
+
+
+def pending_keys(boxes: Iterable[dict[str, Any]]) -> list[TallyKey]:
+    """Where a pending sample with these boxes, as they are stored, is counted: once, and once for each class it shows.
+
+    Only what is to train on is ever pending.
+    """
+    classes = sorted({box["label"] for box in boxes})
+    return [(PENDING, "", "train"), *((PENDING_CLASS, label, "train") for label in classes)]
 
 
 class Rows(Database):

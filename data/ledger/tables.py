@@ -27,7 +27,8 @@ metadata = sa.MetaData(
     }
 )
 
-# Every change of a job takes the next number of its `sequence`; whoever holds this row is the job's only writer.
+# Every transaction that writes to a job takes the next number of its `sequence`; whoever holds this row is its only
+# writer.
 jobs = sa.Table(
     "job",
     metadata,
@@ -57,6 +58,9 @@ samples = sa.Table(
     sa.Column("miner", sa.Text),
     sa.Column("probability", sa.Double),
     sa.Column("hardness", sa.Double),
+    # The number under which it was chosen for labelling, and the model version whose prediction it was chosen by.
+    sa.Column("chosen", sa.BigInteger),
+    sa.Column("model_version", sa.Text),
     sa.Column("task_id", sa.BigInteger),
     sa.Column("annotation_id", sa.Text),
     # Labelled for training, by an annotation that no training holds or has used.
@@ -82,13 +86,21 @@ for flag in (samples.c.pending, samples.c.unversioned):
         postgresql_where=sa.text(flag.name),
     )
 sa.Index(
-    "ix_sample_selected",
+    "ix_sample_drawn",
     samples.c.job,
+    samples.c.miner,
     samples.c.state,
-    samples.c.hardness.desc(),
+    samples.c.model_version,
     samples.c.arrived,
-    sqlite_where=sa.text("state = 'selected'"),
-    postgresql_where=sa.text("state = 'selected'"),
+    sqlite_where=sa.text("miner = 'random' AND state = 'labelled'"),
+    postgresql_where=sa.text("miner = 'random' AND state = 'labelled'"),
+)
+sa.Index(
+    "ix_sample_chosen",
+    samples.c.job,
+    samples.c.chosen,
+    sqlite_where=sa.text("miner <> 'random'"),
+    postgresql_where=sa.text("miner <> 'random'"),
 )
 
 refusals = sa.Table(
@@ -149,6 +161,15 @@ sa.Index(
     unique=True,
     sqlite_where=sa.text("state <> 'failed'"),
     postgresql_where=sa.text("state <> 'failed'"),
+)
+sa.Index("ix_training_attempt", trainings.c.job, trainings.c.run_id, trainings.c.id)
+sa.Index(
+    "ix_training_finished",
+    trainings.c.job,
+    trainings.c.state,
+    trainings.c.id,
+    sqlite_where=sa.text("state = 'finished'"),
+    postgresql_where=sa.text("state = 'finished'"),
 )
 
 # What was ever said about a sample; `training_id` is the training that holds or has used exactly this.
@@ -211,6 +232,33 @@ decisions = sa.Table(
     sa.Column("at", sa.Text, nullable=False),
 )
 sa.Index("ix_decision_number", decisions.c.job, decisions.c.number)
+
+requests = sa.Table(
+    "request",
+    metadata,
+    sa.Column("job", sa.Text, primary_key=True),
+    sa.Column("verb", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("bypass", Json, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("parameters", Json, nullable=False),
+    sa.Column("at", sa.Text, nullable=False),
+)
+sa.Index("ix_request_number", requests.c.job, requests.c.number)
+
+spendings = sa.Table(
+    "spending",
+    metadata,
+    sa.Column("job", sa.Text, primary_key=True),
+    sa.Column("holdout", sa.Text, primary_key=True),
+    sa.Column("comparison", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("alpha", sa.Double, nullable=False),
+    sa.Column("left", sa.Double, nullable=False),
+)
+sa.Index("ix_spending_number", spendings.c.job, spendings.c.holdout, spendings.c.number, unique=True)
 
 marks = sa.Table(
     "mark",

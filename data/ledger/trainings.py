@@ -14,12 +14,25 @@ import sqlalchemy as sa
 from data.ledger.database import clock
 from data.ledger.labels import WITH_ANNOTATION
 from data.ledger.records import LedgerRefused, Training, TrainingActive, TrainingLost
-from data.ledger.rows import ANNOTATION_COLUMNS, Row, Rows, annotation_of, sample_of
-from data.ledger.tables import annotations, samples, trainings
+from data.ledger.rows import (
+    ANNOTATION_COLUMNS,
+    PENDING,
+    PENDING_CLASS,
+    Row,
+    Rows,
+    TallyKey,
+    add_to_tallies,
+    annotation_of,
+    pending_keys,
+    sample_of,
+)
+from data.ledger.tables import annotations, samples, tallies, trainings
 from data.sample import Annotation, Sample
 
 SILENCE_SECONDS = 900.0
+# Written out, so that SQLite sees that its partial indexes answer the queries.
 ACTIVE = sa.text("training.state = 'active'")
+FINISHED = sa.text("training.state = 'finished'")
 
 
 class Trainings(Rows):
@@ -28,9 +41,7 @@ class Trainings(Rows):
     def pending(self, job: str) -> int:
         """How many samples to train on have a valid annotation that no training holds and no finished one has used."""
         self._end_silent(job)
-        with self._reading() as connection:
-            query = sa.select(sa.func.count()).select_from(samples).where(samples.c.job == job, samples.c.pending)
-            return int(connection.execute(query).scalar_one())
+        return sum(self._tally(job, PENDING).values())
 
     def pending_samples(self, job: str) -> Iterator[tuple[Sample, Annotation]]:
         """What is pending, in the order of arrival."""
@@ -39,9 +50,9 @@ class Trainings(Rows):
         return ((sample_of(row), annotation_of(row)) for row in self._pages(statement, samples.c.arrived))
 
     def pending_by_class(self, job: str) -> dict[str, int]:
-        """How many boxes of each class are pending; classes without one are left out."""
-        boxes = (box.label for _, annotation in self.pending_samples(job) for box in annotation.boxes)
-        return dict(sorted(Counter(boxes).items()))
+        """How many of the pending samples show each class; classes without one are left out."""
+        self._end_silent(job)
+        return self._tally(job, PENDING_CLASS)
 
     def claim_training(
         self, job: str, run_id: str, *, with_samples: bool = True, silence_seconds: float = SILENCE_SECONDS
@@ -135,6 +146,13 @@ class Trainings(Rows):
         self._end_silent(job)
         with self._reading() as connection:
             row = connection.execute(sa.select(trainings).where(trainings.c.job == job, ACTIVE)).first()
+        return None if row is None else _training(row)
+
+    def last_training(self, job: str) -> Training | None:
+        """The job's newest finished training, or None."""
+        query = sa.select(trainings).where(trainings.c.job == job, FINISHED).order_by(trainings.c.id.desc()).limit(1)
+        with self._reading() as connection:
+            row = connection.execute(query).first()
         return None if row is None else _training(row)
 
     def trainings(self, job: str) -> list[Training]:
@@ -264,24 +282,25 @@ def _take_pending(connection: sa.Connection, job: str, training_id: int) -> None
     taking = sa.update(annotations).where(annotations.c.job == job, annotations.c.id.in_(current))
     taken = connection.execute(taking.values(training_id=training_id)).rowcount
     connection.execute(sa.update(samples).where(*pending).values(pending=False))
+    counted = (tallies.c.job == job, tallies.c.kind.in_((PENDING, PENDING_CLASS)))
+    connection.execute(sa.update(tallies).where(*counted).values(count=0))
     here = (trainings.c.job == job, trainings.c.id == training_id)
     connection.execute(sa.update(trainings).where(*here).values(samples=taken))
 
 
 def _give_back(connection: sa.Connection, training: Training, reason: str) -> None:
+    claimed = connection.execute(_held(training).add_columns(annotations.c.id.label("claimed_id"))).all()
+    standing = [row for row in claimed if row.state == "labelled" and row.annotation_id == row.claimed_id]
     held = (annotations.c.job == training.job, annotations.c.training_id == training.id)
-    given_back = connection.execute(sa.select(annotations.c.sample_id, annotations.c.id).where(*held)).all()
     connection.execute(sa.update(annotations).where(*held).values(training_id=None))
-    if given_back:
+    if standing:
         # One row at a time by its key: with a subquery SQLite goes through all samples of the job.
-        still_standing = sa.update(samples).where(
-            samples.c.job == training.job,
-            samples.c.id == sa.bindparam("of_sample"),
-            samples.c.annotation_id == sa.bindparam("of_annotation"),
-            samples.c.state == "labelled",
-        )
-        rows = [{"of_sample": row.sample_id, "of_annotation": row.id} for row in given_back]
-        connection.execute(still_standing.values(pending=True), rows)
+        one = sa.update(samples).where(samples.c.job == training.job, samples.c.id == sa.bindparam("given_back"))
+        connection.execute(one.values(pending=True), [{"given_back": row.id} for row in standing])
+        counted: Counter[TallyKey] = Counter()
+        for row in standing:
+            counted.update(pending_keys(row.boxes))
+        add_to_tallies(connection, training.job, counted)
     _change(connection, training, state="failed", ended_at=_now(), reason=reason)
 
 

@@ -147,3 +147,9 @@ class Registry:
     def check(self, job: str) -> list[str]:
         """Everything that is wrong with the versions of a job, in words; reads every byte of them from the store."""
         return check.check(self._repository, job)
+
+    def state(self, job: str) -> str:
+        """A word for what the bare repository has of a job; as long as it is the same, nothing of it has changed."""
+        return self._repository.state(
+            datasets.tag_name(job, "*"), models.tag_name(job, "*"), promotions.tag_name(job, "*")
+        )

@@ -6,6 +6,7 @@ and its tag in one step. A change that was killed leaves nothing that anybody se
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -81,6 +82,14 @@ class Repository:
         listed = git(self.clone, "for-each-ref", "--sort=version:refname", fields, f"refs/tags/{pattern}").decode()
         records = [record.split("\0") for record in listed.split("\0\n") if record]
         return [Tag(name, commit, message) for name, commit, message in records]
+
+    def state(self, *patterns: str) -> str:
+        """A hash over the names and targets of the tags that match a pattern of git's, asked of the bare repository."""
+        self._prepare()
+        listed = git(
+            self.clone, "ls-remote", "--quiet", "--refs", "origin", *(f"refs/tags/{name}" for name in patterns)
+        )
+        return hashlib.sha256(listed).hexdigest()
 
     def read(self, places: Sequence[tuple[str, str]]) -> list[bytes]:
         """The content of each of these files, given as a tag and the file's path.

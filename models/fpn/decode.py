@@ -2,43 +2,61 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from data.sample import Box
 from models.boxes import intersection_over_union
+from models.fpn.grid import LARGEST_EXPONENT
 
+LEAST_SCORE = 0.05
 CANDIDATES = 300
 MOST_BOXES = 100
 SUPPRESSING_OVERLAP = 0.5
 
 
-def best_points(logits: tf.Tensor, distances: tf.Tensor, centres: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The candidates of each image, best first: corners [b, k, 4] in pixels, scores [b, k], class indices [b, k]."""
-    best = tf.reduce_max(logits, axis=-1)
-    values, indices = tf.math.top_k(best, tf.minimum(CANDIDATES, tf.shape(best)[1]))
-    sides = tf.gather(distances, indices, batch_dims=1)
-    middles = tf.gather(centres, indices)
-    corners = tf.concat([middles - sides[..., :2], middles + sides[..., 2:]], axis=-1)
-    classes = tf.argmax(tf.gather(logits, indices, batch_dims=1), axis=-1)
-    return corners, tf.sigmoid(values), classes
+def boxes_of(
+    logits: np.ndarray, distances: np.ndarray, centres: np.ndarray, labels: Sequence[str], size: tuple[int, int]
+) -> tuple[Box, ...]:
+    """The boxes of one image of `size` (height, width), best first, with scores from 0.05.
+
+    `logits` [points, classes] and `distances` [points, 4] are the network's outputs, `centres` [points, 2] its points.
+    """
+    corners, scores, classes = best_points(logits, distances, centres)
+    return to_boxes(corners, scores, [labels[index] for index in classes], size=size)
+
+
+def distances(raw: np.ndarray, strides: np.ndarray) -> np.ndarray:
+    """What an exported network leaves to do: raw [points, 4] to pixels, at points of `strides` [points, 1].
+
+    As the network does it in training, where a distance is two strides times an exponential.
+    """
+    pixels: np.ndarray = np.exp(np.clip(raw, -LARGEST_EXPONENT, LARGEST_EXPONENT)) * (2.0 * strides)
+    return pixels
+
+
+def best_points(
+    logits: np.ndarray, distances: np.ndarray, centres: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """At most 300 points with scores from 0.05, best first: corners [k, 4] in pixels, scores [k], class indices [k]."""
+    best = logits.max(axis=1)
+    likely = np.flatnonzero(best >= math.log(LEAST_SCORE / (1 - LEAST_SCORE)))
+    likely = likely[np.argsort(-best[likely], kind="stable")[:CANDIDATES]]
+    middles, sides = centres[likely], distances[likely]
+    corners = np.concatenate([middles - sides[:, :2], middles + sides[:, 2:]], axis=1)
+    return corners, 1 / (1 + np.exp(-best[likely])), logits[likely].argmax(axis=1)
 
 
 def to_boxes(
-    corners: np.ndarray,
-    scores: np.ndarray,
-    labels: Sequence[str],
-    *,
-    size: tuple[int, int],
-    minimum_score: float,
+    corners: np.ndarray, scores: np.ndarray, labels: Sequence[str], *, size: tuple[int, int]
 ) -> tuple[Box, ...]:
     """The boxes of one image of `size` (height, width), best first, clipped to it; no two overlap by more than half."""
     height, width = size
     # What lies in the padding beyond the image, or is thinner than a pixel in it, is no box of the image.
     corners = np.clip(corners.astype(np.float64), 0, [width, height, width, height])
-    valid = (scores >= minimum_score) & ((corners[:, 2:] - corners[:, :2]).min(axis=1, initial=np.inf) >= 1)
+    valid = (corners[:, 2:] - corners[:, :2]).min(axis=1, initial=np.inf) >= 1
     corners, scores = corners[valid], scores[valid]
     kept_labels = [label for label, kept in zip(labels, valid, strict=True) if kept]
     kept = suppress(corners, SUPPRESSING_OVERLAP)[:MOST_BOXES]

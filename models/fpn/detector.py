@@ -13,12 +13,14 @@ import numpy as np
 
 from data.sample import Box, Example
 from models.estimator import ClassFactory, ClassType, TrainingRefused, TrainingReport
-from models.fpn.network import MOST_LEVELS, build_network
+from models.fpn.backend import has_gpu, keras, mixed_precision
+from models.fpn.network import MOST_LEVELS, build_network, for_inference
 from models.fpn.predictor import Predictor
 from models.fpn.prepared import Input, PreparedExamples, pixels
-from models.fpn.training import Recipe, fit
+from models.fpn.training import fit
 from models.metrics import EvaluationReport, evaluate
 from models.pooled import best_threshold, deeppcb
+from models.recipe import Recipe
 
 WEIGHTS = "weights.npz"
 BATCH_SIZE = 4
@@ -86,7 +88,7 @@ class FPN:
         fresh = frozenset(fresh_ids)
         if fresh and not any(outline.sample_id in fresh for outline in examples.outlines):
             raise TrainingRefused([f"none of the {len(fresh)} fresh_ids is among the {len(examples)} examples"])
-        predictor = self._new_predictor(seed)
+        predictor = self._new_predictor(seed, mixed=has_gpu())
         if self._predictor is not None:
             predictor.network.set_weights(self._predictor.network.get_weights())
         outcome = fit(
@@ -99,9 +101,10 @@ class FPN:
             validate=(lambda: deeppcb(self._pairs(predictor, valid_data)).ap or 0.0) if valid_data else None,
             checkpoint_dir=checkpoint_dir,
         )
-        chosen_on = valid_data or [train_data[index] for index in _spread(len(train_data), THRESHOLD_EXAMPLES)]
+        chosen_on = valid_data or [train_data[index] for index in spread(len(train_data), THRESHOLD_EXAMPLES)]
         self.threshold = best_threshold(self._pairs(predictor, chosen_on))
-        self._predictor = predictor
+        self._predictor = self._new_predictor(seed)
+        self._predictor.network.set_weights(predictor.network.get_weights())
         progress = outcome.progress
         return TrainingReport(
             steps=progress.step,
@@ -162,9 +165,27 @@ class FPN:
             raise ValueError(f"{path} does not hold the weights of this FPN: {error}") from error
         self._predictor, self.threshold = predictor, threshold
 
-    def _new_predictor(self, seed: int) -> Predictor:
+    def outputs(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits [points, classes] and distances [points, 4] of one image, uint8 [1, height, width, channels].
+
+        Raises:
+            RuntimeError: there are no weights yet.
+        """
+        logits, distances = self._loaded().outputs(batch)
+        return logits[0], distances[0]
+
+    def for_inference(self) -> keras.Model:
+        """The network to export: uint8 pixels in, logits and distances out, as `build_network` says.
+
+        Raises:
+            RuntimeError: there are no weights yet.
+        """
+        return for_inference(self._loaded().network, len(self.classes), self.levels)
+
+    def _new_predictor(self, seed: int, *, mixed: bool = False) -> Predictor:
         channels = 2 if self.input == "pair" else 1
-        network = build_network(channels, len(self.classes), self.levels, seed)
+        with mixed_precision(mixed):
+            network = build_network(channels, len(self.classes), self.levels, seed)
         return Predictor(network, self.classes, self.levels)
 
     def _loaded(self) -> Predictor:
@@ -191,6 +212,6 @@ class FPN:
         return list(zip(truth, found, strict=True))
 
 
-def _spread(count: int, most: int) -> list[int]:
+def spread(count: int, most: int) -> list[int]:
     """At most `most` indices below `count`, evenly spread."""
     return sorted({int(index) for index in np.linspace(0, count - 1, min(most, count))})

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
-
+from models.fpn.backend import tf
 from models.fpn.targets import BACKGROUND, IGNORED
 
 CLASS_WEIGHT = 1.5

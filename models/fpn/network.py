@@ -7,27 +7,33 @@ from __future__ import annotations
 
 import math
 
-import keras
-from keras import layers, ops
+import numpy as np
 
-FINEST_STRIDE = 8
+from models.fpn.backend import keras, layers, ops
+from models.fpn.grid import LARGEST_EXPONENT, strides
+
 MOST_LEVELS = 3
 WIDTHS = {2: 8, 4: 16, 8: 48, 16: 64, 32: 96}
 PYRAMID_WIDTH = 48
 PRIOR = 0.01
 
 
-def build_network(input_channels: int, classes: int, levels: int = 1, seed: int = 0) -> keras.Model:
+def build_network(
+    input_channels: int, classes: int, levels: int = 1, seed: int = 0, *, folded: bool = False
+) -> keras.Model:
     """A network with fresh weights.
 
     Input: uint8 [batch, height, width, input_channels], sides multiples of `side_multiple(levels)`; channel 0 is the
     image and channel 1, if there is one, its template.
     Outputs, for every point of every level, finest first and row by row: class logits [batch, points, classes] and
     the distances in pixels from the point to the left, top, right and bottom of its box [batch, points, 4].
+
+    It sees the image and half its difference from the template; `folded`, image and template as they are.
     """
     build = _Builder(seed)
     pixels = keras.Input((None, None, input_channels), dtype="uint8", name="pixels")
-    features = _normalised(pixels, input_channels)
+    scaled = layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
+    features = scaled if folded or input_channels == 1 else _with_difference(scaled)
     features = build.convolution(features, WIDTHS[2], stride=2)
     features = build.convolution(features, WIDTHS[4], stride=2)
     features = build.residual(features)
@@ -46,27 +52,32 @@ def build_network(input_channels: int, classes: int, levels: int = 1, seed: int 
     return keras.Model(pixels, (logits, distances), name="fpn")
 
 
-def strides(levels: int) -> list[int]:
-    """The stride in pixels of each prediction level, finest first."""
-    return [FINEST_STRIDE << level for level in range(levels)]
-
-
-def side_multiple(levels: int) -> int:
-    """What the sides of an input must be a multiple of: the coarsest stride that the network computes."""
-    return max(16, FINEST_STRIDE << (levels - 1))
-
-
 def _stages(levels: int) -> list[tuple[int, tuple[int, ...]]]:
     """Stride and residual dilations of each stage; stride 16 is there even where only stride 8 predicts, as context."""
     stages: list[tuple[int, tuple[int, ...]]] = [(8, (1, 1)), (16, (1, 2))]
     return [*stages, (32, (1, 2))] if levels == MOST_LEVELS else stages
 
 
-def _normalised(pixels: keras.KerasTensor, input_channels: int) -> keras.KerasTensor:
-    """The image in -1..1 and, with a template, half its difference from it."""
-    scaled = layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
-    if input_channels == 1:
-        return scaled
+def for_inference(network: keras.Model, classes: int, levels: int) -> keras.Model:
+    """A network that answers the same with fewer operations, and with none that int8 would make coarse.
+
+    The template's difference is in its first weights: image and difference are linear in image and template, and all
+    four are 0 in the padding, so this is exact but for rounding. The distances are left raw, for
+    `models.fpn.decode.distances`.
+    """
+    channels = network.input_shape[-1]
+    weights = network.get_weights()
+    if channels == 2:
+        image, difference = weights[0][:, :, 0], weights[0][:, :, 1]
+        weights[0] = np.stack([image + difference / 2, -difference / 2], axis=2)
+    folded = build_network(channels, classes, levels, folded=True)
+    folded.set_weights(weights)
+    raw = [folded.get_layer(f"raw_distances_{stride}").output for stride in strides(levels)]
+    return keras.Model(folded.input, (folded.outputs[0], raw[0] if levels == 1 else layers.Concatenate(axis=1)(raw)))
+
+
+def _with_difference(scaled: keras.KerasTensor) -> keras.KerasTensor:
+    """The image in -1..1 and half its difference from the template."""
     image, template = scaled[..., :1], scaled[..., 1:]
     return layers.Concatenate()([image, (image - template) * 0.5])
 
@@ -106,10 +117,10 @@ class _Builder:
         logits, distances = [], []
         for level, stride in zip(pyramid, strides(len(pyramid)), strict=True):
             inner = layers.ReLU()(self._normalisation()(class_inner(level)))
-            logits.append(layers.Reshape((-1, classes))(class_outer(inner)))
+            logits.append(layers.Reshape((-1, classes), dtype="float32")(class_outer(inner)))
             inner = layers.ReLU()(self._normalisation()(box_inner(level)))
-            raw = layers.Reshape((-1, 4))(box_outer(inner))
-            distances.append(ops.exp(ops.clip(raw, -5.0, 5.0)) * (2.0 * stride))
+            raw = layers.Reshape((-1, 4), dtype="float32", name=f"raw_distances_{stride}")(box_outer(inner))
+            distances.append(ops.exp(ops.clip(raw, -LARGEST_EXPONENT, LARGEST_EXPONENT)) * (2.0 * stride))
         if len(pyramid) == 1:
             return logits[0], distances[0]
         return layers.Concatenate(axis=1)(logits), layers.Concatenate(axis=1)(distances)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import keras
 import numpy as np
-import tensorflow as tf
+
+from models.fpn.backend import keras, tf
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-7

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from data.sample import Box
-from models.fpn.decode import best_points, to_boxes
-from models.fpn.network import side_multiple
-from models.fpn.targets import points
-
-LEAST_SCORE = 0.05
+from models.fpn.backend import keras, tf
+from models.fpn.decode import boxes_of
+from models.fpn.grid import points
+from models.fpn.prepared import stacked
 
 
 class Predictor:
@@ -25,39 +22,24 @@ class Predictor:
         self.levels = levels
         channels = network.input_shape[-1]
 
-        @tf.function(
-            autograph=False,
-            input_signature=[
-                tf.TensorSpec([None, None, None, channels], tf.uint8),
-                tf.TensorSpec([None, 2], tf.float32),
-            ],
-        )  # type: ignore[untyped-decorator]
-        def detect(batch: tf.Tensor, centres: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, None, channels], tf.uint8)])  # type: ignore[untyped-decorator]
+        def outputs(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             logits, distances = network(batch, training=False)
-            return best_points(logits, distances, centres)
+            return logits, distances
 
-        self._detect = detect
+        self._outputs = outputs
+
+    def outputs(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits [b, points, classes] and distances [b, points, 4] of a batch, uint8 [b, height, width, channels]."""
+        logits, distances = self._outputs(tf.constant(batch))
+        return logits.numpy(), distances.numpy()
 
     def predict(self, images: Sequence[np.ndarray]) -> list[tuple[Box, ...]]:
-        """The boxes of each image, best first, with scores from 0.05.
-
-        Images are uint8 [height, width, channels]; their edges are repeated up to the largest of them.
-        """
-        unit = side_multiple(self.levels)
-        height, width = (-(-max(image.shape[axis] for image in images) // unit) * unit for axis in (0, 1))
-        padded = [
-            np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), mode="edge")
-            for image in images
-        ]
+        """The boxes of each image, uint8 [height, width, channels], best first, with scores from 0.05."""
+        batch = stacked(images, self.levels)
+        height, width = batch.shape[1:3]
         centres = points(height, width, self.levels)[:, :2]
-        outputs = [output.numpy() for output in self._detect(tf.constant(np.stack(padded)), tf.constant(centres))]
         return [
-            to_boxes(
-                corners,
-                scores,
-                [self.labels[index] for index in classes],
-                size=image.shape[:2],
-                minimum_score=LEAST_SCORE,
-            )
-            for image, corners, scores, classes in zip(images, *outputs, strict=True)
+            boxes_of(logits, distances, centres, self.labels, image.shape[:2])
+            for image, logits, distances in zip(images, *self.outputs(batch), strict=True)
         ]

@@ -11,6 +11,7 @@ import numpy as np
 from data.sample import Example
 from models.boxes import corners
 from models.estimator import TrainingRefused
+from models.fpn.grid import side_multiple
 from models.fpn.registration import register
 
 Input = Literal["image", "pair"]
@@ -27,7 +28,24 @@ def pixels(example: Example, input_kind: Input) -> np.ndarray:
         raise ValueError(problem)
     if input_kind == "image" or example.template is None:
         return example.image[..., None]
-    return np.stack([example.image, register(example.image, example.template)], axis=-1)
+    channels = np.empty((*example.image.shape, 2), np.uint8)
+    channels[..., 0] = example.image
+    channels[..., 1] = register(example.image, example.template)
+    return channels
+
+
+def stacked(images: Sequence[np.ndarray], levels: int) -> np.ndarray:
+    """Images [height, width, channels] as one batch, their edges repeated to the largest, in sides that levels need."""
+    unit = side_multiple(levels)
+    height, width = (-(-max(image.shape[axis] for image in images) // unit) * unit for axis in (0, 1))
+    if len(images) == 1 and images[0].shape[:2] == (height, width):
+        return images[0][None]
+    return np.stack(
+        [
+            np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), mode="edge")
+            for image in images
+        ]
+    )
 
 
 @dataclass(frozen=True)

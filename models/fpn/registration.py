@@ -28,18 +28,28 @@ def best_shift(image: np.ndarray, template: np.ndarray, reach: int = REACH) -> t
     height, width = image.shape
     if min(height, width) <= 2 * reach:
         return 0, 0
-    middle = _packed((image > image.mean())[reach : height - reach, reach : width - reach])
-    bright = template > template.mean()
+    middle = _packed(_bright(image)[reach : height - reach, reach : width - reach])
+    bright = _bright(template)
+    unlike, counts = np.empty_like(middle), np.empty(middle.shape, np.uint8)
     differences = {}
     for right in range(-reach, reach + 1):
         strip = _packed(bright[:, reach - right : width - reach - right])
         for down in range(-reach, reach + 1):
             moved = strip[reach - down : height - reach - down]
-            differences[down, right] = int(np.bitwise_count(middle ^ moved).sum())
+            np.bitwise_count(np.bitwise_xor(middle, moved, out=unlike), out=counts)
+            differences[down, right] = int(counts.sum(dtype=np.uint32))
     return min(differences, key=lambda shift: (differences[shift], shift[0] ** 2 + shift[1] ** 2, shift))
+
+
+def _bright(pixels: np.ndarray) -> np.ndarray:
+    """Which pixels are above their mean; against its whole part, which says the same and is compared as bytes."""
+    bright: np.ndarray = pixels > int(pixels.sum(dtype=np.uint64)) // pixels.size
+    return bright
 
 
 def _packed(pixels: np.ndarray) -> np.ndarray:
     """Rows of 64-bit words, the last one filled up with zeros."""
-    packed = np.packbits(pixels, axis=1)
-    return np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))).view(np.uint64)
+    bits = np.packbits(pixels, axis=1)
+    words = np.zeros((len(bits), -(-bits.shape[1] // 8)), np.uint64)
+    words.view(np.uint8)[:, : bits.shape[1]] = bits
+    return words

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.fpn.network import strides
+from models.fpn.grid import strides
 
 RADIUS = 1.5
 LARGEST_SIDE = 8
@@ -22,11 +22,6 @@ class Targets:
 
 BACKGROUND = -1
 IGNORED = -2
-
-
-def points(height: int, width: int, levels: int) -> np.ndarray:
-    """Centres (x, y) in pixels and stride of every point of every level, float32 [points, 3], finest level first."""
-    return np.concatenate([_grid(height, width, stride) for stride in strides(levels)])
 
 
 def assign(side: int, levels: int, boxes: np.ndarray, classes: np.ndarray, ignored: np.ndarray) -> Targets:
@@ -75,10 +70,3 @@ def _slices(region: np.ndarray, stride: int, nearest_below: int | None = None) -
         empty = stop <= first
         first, stop = np.where(empty, nearest, first), np.where(empty, nearest + 1, stop)
     return slice(first[1], stop[1]), slice(first[0], stop[0])
-
-
-def _grid(height: int, width: int, stride: int) -> np.ndarray:
-    rows, columns = -(-height // stride), -(-width // stride)
-    y, x = np.mgrid[:rows, :columns].astype(np.float32)
-    centres = (np.stack([x, y], axis=-1).reshape(-1, 2) + 0.5) * stride
-    return np.concatenate([centres, np.full((len(centres), 1), stride, np.float32)], axis=1)

@@ -7,74 +7,28 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from data.failpoint import failpoint
 from models.estimator import TrainingDiverged, TrainingRefused
 from models.fpn.augment import Sampler
+from models.fpn.backend import keras, tf
 from models.fpn.batches import Batch, batches
 from models.fpn.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from models.fpn.grid import points
 from models.fpn.losses import detection_loss
 from models.fpn.optimizer import AdamW, learning_rate
 from models.fpn.prepared import PreparedExamples
-from models.fpn.targets import points
+from models.recipe import SHORTEST_SIDE, SIDE_UNIT, Recipe
 
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 10
-SIDE_UNIT = 32
-SHORTEST_SIDE = 64
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train: AdamW with one warm-up and one cosine over `steps`.
-
-    `crop` is the side of a training sample in pixels; boards that are smaller make it smaller. The model is validated
-    `validations` times, evenly spread; after `patience` validations without a better score the training stops.
-    """
-
-    steps: int = 1000
-    batch_size: int = 16
-    crop: int = 320
-    learning_rate: float = 3e-3
-    weight_decay: float = 5e-3
-    warm_up_share: float = 0.03
-    validations: int = 5
-    patience: int = 3
-    checkpoint_every: int = 100
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> Recipe:
-        """The recipe with these settings.
-
-        Raises:
-            TrainingRefused: a setting is unknown, or its value impossible.
-        """
-        known = [setting.name for setting in fields(cls)]
-        if unknown := sorted(set(settings) - set(known)):
-            raise TrainingRefused([f"{name!r} is not a setting; known are {', '.join(known)}" for name in unknown])
-        return cls(**settings)
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {getattr(self, name)}; it must be at least 1"
-            for name in ("steps", "batch_size", "validations", "patience", "checkpoint_every")
-            if getattr(self, name) < 1
-        ]
-        if self.crop < SHORTEST_SIDE or self.crop % SIDE_UNIT:
-            problems.append(f"crop is {self.crop}; it must be a multiple of {SIDE_UNIT} and at least {SHORTEST_SIDE}")
-        if not 0 < self.learning_rate < math.inf:
-            problems.append(f"learning_rate is {self.learning_rate}; it must be greater than 0")
-        if problems:
-            raise TrainingRefused(problems)
 
 
 @dataclass

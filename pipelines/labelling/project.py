@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 TEMPLATE = "template"
 STORAGE_TITLE = "Ratchet's object store"
-TAB_TITLE = "Hardest first"
+PRIORITY = "priority"
+TAB_TITLE = "Drawn by lot, then the hardest"
 HOTKEYS = "123456789qwertasdfgzxcvb"
 HIDDEN_COLUMNS = [
     f"tasks:{column}"
@@ -142,7 +143,8 @@ def _instruction(job: Job) -> str:
         "Choose a class by its key, then draw.</p>"
         "<p>Nothing to see? Submit without boxes: that is an answer too. "
         "Skip only an image that nobody should learn from.</p>"
-        "<p>The menu beside <i>Label All Tasks</i> has <i>Label Tasks As Displayed</i>: the hardest of all first.</p>"
+        "<p>The menu beside <i>Label All Tasks</i> has <i>Label Tasks As Displayed</i>: first the images that were "
+        "drawn by lot, which tell how good the model is, then the hardest of all.</p>"
     )
 
 
@@ -170,11 +172,12 @@ def _shown(page: str | None) -> tuple[set[str | None], set[str | None]]:
 
 
 def _tab() -> dict[str, Any]:
-    hardness = "tasks:data.hardness"
+    # Label Studio orders by one column alone.
+    priority = f"tasks:data.{PRIORITY}"
     return {
         "title": TAB_TITLE,
-        "ordering": [f"-{hardness}"],
-        "columnsDisplayType": {hardness: "Number"},
+        "ordering": [f"-{priority}"],
+        "columnsDisplayType": {priority: "Number", "tasks:data.hardness": "Number"},
         "hiddenColumns": {"explore": HIDDEN_COLUMNS, "labeling": HIDDEN_COLUMNS},
         "filters": {
             "conjunction": "and",

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.failpoint import failpoint
-from data.ledger import Ledger, Selected
+from data.ledger import LOT, Ledger, Selected
 from data.sample import Prediction
 from pipelines.job import Job
 from pipelines.labelling import tasks
-from pipelines.labelling.project import TEMPLATE, LabellingProject
+from pipelines.labelling.project import PRIORITY, TEMPLATE, LabellingProject
 from pipelines.labelling.regions import IMAGE, regions_of
 from pipelines.workspace import sample_key
 
@@ -65,6 +65,7 @@ class Pushing:
             "sample_id": sample.id,
             "domain": sample.domain,
             "hardness": round(selected.hardness, 4),
+            PRIORITY: _priority(selected),
             "model_version": prediction.model_version if prediction else "no model",
         }
         if self.job.source.template is not None:
@@ -73,6 +74,11 @@ class Pushing:
 
     def _address(self, sample_id: str) -> str:
         return f"s3://{self.bucket}/{sample_key(sample_id)}"
+
+
+def _priority(selected: Selected) -> float:
+    """The larger, the earlier people should see it: every lot before the hardest, or those labelled were no lots."""
+    return 2.0 if selected.miner == LOT else round(selected.hardness, 4)
 
 
 def _prediction(prediction: Prediction, selected: Selected) -> dict[str, Any]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk import conf
 
+from models.recipe import settings_of
 from pipelines.job import Job, JobRefused, load_job
 from pipelines.settings import DEFAULTS, ROOT
+
+JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
 
 
 def read_jobs() -> tuple[list[Job], list[JobRefused]]:
@@ -17,3 +22,17 @@ def read_jobs() -> tuple[list[Job], list[JobRefused]]:
         except JobRefused as refusal:
             refusals.append(refusal)
     return jobs, refusals
+
+
+def recipe_schema(job: Job) -> dict[str, Any]:
+    """The JSON schema of what a training of the job may be told; any object where its estimator does not say."""
+    schema: dict[str, Any] = {"type": ["null", "object"]}
+    known = settings_of(job.estimator.name)
+    if known is None:
+        return schema
+    properties = {name: {"type": JSON_TYPES[kind]} if kind in JSON_TYPES else {} for name, kind in known.items()}
+    return {
+        **schema,
+        "properties": {**properties, "seed": {"type": "integer", "minimum": 0}},
+        "additionalProperties": False,
+    }

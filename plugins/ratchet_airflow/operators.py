@@ -1,35 +1,37 @@
-"""The operator that runs one step of a job; all of the work is in `pipelines.steps`."""
+"""The operators that run the steps of a job; all of the work is in `pipelines.steps`."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.standard.operators.branch import BaseBranchOperator
 from airflow.sdk import Asset, BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
 class StepOperator(BaseOperator):
-    """Runs `step` of `job` for this run and returns what it says.
+    """Runs `step` of `job` for this run and returns what it says; `values` come on top of what the run was told.
 
     A step that answers `{"skip": reason}` is shown as skipped, and so is what follows it; the reason stands in its log
-    and under the XCom key `reason`.
+    and under the XCom key `reason`. One that refuses what was asked fails at once, for a retry would not mend it.
     """
 
     ui_color = "#dbe9f6"
+    template_fields: Sequence[str] = ("values",)
 
-    def __init__(self, *, step: str, job: str, **options: Any):
+    def __init__(self, *, step: str, job: str, values: Mapping[str, Any] | None = None, **options: Any):
         super().__init__(task_id=options.pop("task_id", step), **options)
         self.step = step
         self.job = job
+        self.values = dict(values or {})
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from pipelines import steps
-
-        result = steps.run(self.step, self.job, context["run_id"], run_params(context))
+        result = run_step(self.step, self.job, context, self.values)
         self.log.info("%s of %s: %s", self.step, self.job, json.dumps(result, indent=2))
         if reason := result.get("skip"):
             context["ti"].xcom_push("reason", reason)
@@ -38,6 +40,36 @@ class StepOperator(BaseOperator):
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra = result
         return result
+
+
+class StartOperator(BaseBranchOperator):
+    """Checks and remembers what was asked of the run, then goes to the entry of the step where it is to start."""
+
+    ui_color = StepOperator.ui_color
+
+    def __init__(self, *, job: str, entries: Mapping[str, str], **options: Any):
+        super().__init__(task_id=options.pop("task_id", "start"), **options)
+        self.job = job
+        self.entries = dict(entries)
+
+    def choose_branch(self, context: Context) -> str:
+        asked = run_step("start", self.job, context)
+        self.log.info("asked of %s: %s", self.job, json.dumps(asked, indent=2))
+        return self.entries[asked["start_at"]]
+
+
+def run_step(step: str, job: str, context: Context, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Run a step for this run.
+
+    Raises:
+        AirflowFailException: it refuses what was asked; a retry would not mend that.
+    """
+    from pipelines import steps
+
+    try:
+        return steps.run(step, job, context["run_id"], {**run_params(context), **(values or {})})
+    except steps.REFUSALS as refusal:
+        raise AirflowFailException(str(refusal)) from refusal
 
 
 def run_params(context: Context) -> dict[str, Any]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
+from pipelines.job import NUM_OF_SAMPLES, Condition, Trigger
 from ratchet_airflow.operators import run_params
-from ratchet_airflow.triggers import GateTrigger, is_final
+from ratchet_airflow.triggers import GateTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from pipelines.job import Trigger
     from pipelines.steps import Gate
 
 WAITING_STATES = ["deferred", "up_for_reschedule"]
@@ -24,7 +25,8 @@ class GateSensor(BaseSensorOperator):
     """Waits until a gate of a job opens; is skipped, with what follows it, when it does not.
 
     It checks every `poke_interval` seconds for at most `timeout` seconds: in the triggerer, or with `deferrable=False`
-    as `mode` says. What each check found stands in the log, and the last one under the XCom key `verdict`.
+    as `mode` says. What each check found stands in the log: how far it is, or why it ends. Under the XCom key `verdict`
+    stands the last one, of a wait in the triggerer the first until it is over.
     """
 
     ui_color = "#fdf0d5"
@@ -68,7 +70,7 @@ class GateSensor(BaseSensorOperator):
         if verdict.met:
             self._tell(context, verdict.sentence)
             return PokeReturnValue(is_done=True, xcom_value=verdict.sentence)
-        if is_final(self.gate, verdict):
+        if verdict.final:
             raise self._closed(context, verdict.sentence)
         if self._another_waits(context):
             raise self._closed(context, f"{verdict.sentence}; another run already waits for that, so this one ends")
@@ -82,6 +84,11 @@ class GateSensor(BaseSensorOperator):
             raise self._closed(context, sentence if event["final"] else f"{sentence}; {self._given_up()}")
         self._tell(context, sentence)
         return sentence
+
+    def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
+        """Not beyond the end of the wait: what is checked seldom is checked once more then."""
+        interval = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        return max(0.0, min(interval, self.timeout - run_duration()))
 
     def _tell(self, context: Context, sentence: str) -> None:
         self.log.info(sentence)
@@ -107,26 +114,27 @@ class GateSensor(BaseSensorOperator):
 
 
 class SampleCountSensor(GateSensor):
-    """Waits until there are enough samples."""
+    """Waits until there are enough samples, and for the clock where the rule has windows or times too."""
 
 
 class ScheduleSensor(GateSensor):
-    """Waits for a window of the clock."""
+    """Waits for the clock alone: a window, or time since the last training."""
 
 
 class PrecisionSensor(GateSensor):
-    """Waits for, or compares, a metric of the models."""
+    """Waits for a metric of the models, whatever else the rule asks for."""
 
 
 def gate_sensor(gate: Gate, job: str, trigger: Trigger, **options: Any) -> GateSensor:
-    """The sensor for what `trigger` waits for."""
+    """The sensor for what `trigger` waits for, called after what is hardest to foresee of it."""
+    asked = {part.asked for part in trigger.parts() if isinstance(part, Condition)}
     sensor: type[GateSensor]
-    if trigger.condition is not None and trigger.condition.metric != "num_of_samples":
+    if any(not metric.is_live for metric in asked):
         sensor = PrecisionSensor
-    elif trigger.condition is None and trigger.timer is not None:
-        sensor = ScheduleSensor
-    else:
+    elif any(metric.name == NUM_OF_SAMPLES for metric in asked) or not any(trigger.parts()):
         sensor = SampleCountSensor
+    else:
+        sensor = ScheduleSensor
     return sensor(
         gate=gate, job=job, poke_interval=trigger.check_period_seconds, timeout=trigger.wait_seconds, **options
     )

@@ -15,14 +15,10 @@ if TYPE_CHECKING:
     from pipelines.steps import Gate
 
 
-def is_final(gate: Gate, verdict: Verdict) -> bool:
-    """Whether waiting cannot change the verdict: only labels go on arriving, what is compared is frozen."""
-    return bool(verdict.met) or (gate != "train" and verdict.met is False)
-
-
 class GateTrigger(BaseTrigger):
-    """Checks a gate every `period` seconds until it is decided or the clock shows `until` (seconds since the epoch).
+    """Checks a gate every `period` seconds until it opens, never will, or the clock shows `until` (seconds since 1970).
 
+    What each check found stands in its log, which Airflow shows with the log of the task that waits.
     Everything it needs is in its arguments, so one that a restarted triggerer takes up again waits no longer for it.
     """
 
@@ -44,9 +40,8 @@ class GateTrigger(BaseTrigger):
             await asyncio.sleep(max(0.0, min(self.period, self.until - time.time())))
             verdict = await asyncio.to_thread(self._check)
             self.log.info(verdict.sentence)
-            final = is_final(self.gate, verdict)
-            if final or time.time() >= self.until:
-                yield TriggerEvent({"met": bool(verdict.met), "final": final, "sentence": verdict.sentence})  # type: ignore[no-untyped-call]
+            if verdict.met or verdict.final or time.time() >= self.until:
+                yield TriggerEvent({"met": bool(verdict), "final": verdict.final, "sentence": verdict.sentence})  # type: ignore[no-untyped-call]
                 return
 
     def _check(self) -> Verdict:

@@ -147,3 +147,70 @@ def test_parsing_is_quick_and_imports_nothing_heavy() -> None:
     parsed = json.loads(done.stdout.splitlines()[-1])
     assert parsed["seconds"] < 1
     assert not [module for module in parsed["modules"] if module.startswith(HEAVY)]
+
+
+def learn_dag(folder: Path, monkeypatch: pytest.MonkeyPatch, extra: str = "") -> DAG:
+    """`boards.learn` of a job whose file has these lines too."""
+    jobs = write_jobs(folder / "jobs", "boards")
+    (jobs / "boards.yaml").write_text((jobs / "boards.yaml").read_text() + extra)
+    monkeypatch.setenv("AIRFLOW__RATCHET__JOBS", str(jobs))
+    found = bag()
+    assert found.import_errors == {}
+    return found.dags["boards.learn"]
+
+
+def test_a_person_is_asked_between_the_gate_and_the_promotion_where_the_job_wants_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dag = learn_dag(tmp_path, monkeypatch, "deploySpec: {approval: {by: human, waitSeconds: 7200}}\n")
+    downstream = {task.task_id: task.downstream_task_ids for task in dag.tasks}
+    assert downstream["gate_promote"] == {"approve"}
+    assert downstream["approve"] == {"promote"}
+    assert dag.max_active_runs == 4
+    assert "then a person approves within 2 h" in (dag.doc_md or "")
+    restored = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
+    assert restored.task_dict.keys() == dag.task_dict.keys()
+
+
+def test_the_gates_are_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = """
+evalSpec: {minSupport: 7}
+deploySpec:
+  rule: {name: point}
+  trigger:
+    condition: {metric: ap_delta, operator: ">", threshold: 0}
+    timer: {start: "02:00", end: "04:00", days: [sat, sun]}
+    any:
+    - condition: {metric: precision, operator: ">", threshold: 0.8}
+    - all:
+      - condition: {metric: recall, operator: ">", threshold: 0.9}
+      - condition: {metric: num_of_samples, operator: ">=", threshold: 5}
+"""
+    told = learn_dag(tmp_path, monkeypatch, rule).doc_md or ""
+    assert "| train | `num_of_samples >= 3` |" in told
+    assert "| evaluate | the holdout has at least 7 boxes of every class |" in told
+    assert (
+        "| promote | `ap_delta > 0` and (`precision > 0.8` or (`recall > 0.9` and `num_of_samples >= 5`)) and between "
+        "02:00 and 04:00 UTC on sat, sun; nothing falls below its floor in `ap` |"
+    ) in told
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"stepz": 5}, r"'stepz' was unexpected[\s\S]*'steps'"),
+        ({"steps": "many"}, "'many' is not of type 'integer'"),
+        ({"seed": -1}, "-1 is less than the minimum of 0"),
+        ([1], "is not of type 'null', 'object'"),
+    ],
+)
+def test_a_recipe_that_the_estimator_does_not_know_is_refused_by_the_form(
+    dags: dict[str, DAG], parameters: Any, complaint: str
+) -> None:
+    params = copy.deepcopy(dags["pcb_defects.learn"].params)
+    good = {"steps": 50, "learning_rate": 1e-3, "seed": 3}
+    params.get_param("parameters").value = good
+    assert params.validate()["parameters"] == good
+    params.get_param("parameters").value = parameters
+    with pytest.raises(ParamValidationError, match=complaint):
+        params.validate()

@@ -27,13 +27,18 @@ def learn() -> DAG:
     return dag
 
 
+def said(job: str, run_id: str, params: dict[str, Any]) -> dict[str, Any]:
+    """What a step answers."""
+    return {"start_at": params["start_at"]}
+
+
 @pytest.fixture
 def run(learn: DAG, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs the DAG; `closed` names the gates that say no for good, `empty` the steps that find nothing to do."""
 
     def whole(conf: dict[str, Any] | None = None, closed: tuple[str, ...] = (), empty: tuple[str, ...] = ()) -> Any:
-        monkeypatch.setattr(steps, "check_gate", lambda gate, *_: Verdict(gate not in closed, f"{gate} says so"))
-        monkeypatch.setattr(steps, "run", lambda step, *_: {"skip": "nothing"} if step in empty else {"step": step})
+        monkeypatch.setattr(steps, "check_gate", lambda gate, *_: Verdict(gate not in closed, f"{gate} says so", final=True))
+        monkeypatch.setattr(steps, "run", lambda step, *call: {"skip": "nothing"} if step in empty else said(*call))
         made = learn.test(run_conf=conf or {})
         states = {instance.task_id: str(instance.state) for instance in made.get_task_instances()}
         assert made.state == "success"

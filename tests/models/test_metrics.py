@@ -50,6 +50,20 @@ def test_the_counts_of_the_images_add_up_to_the_report(images):
 
 
 @given(pictures)
+def test_each_image_keeps_the_scores_of_all_its_detections(images):
+    report = report_of(images)
+    for name, (truth, found) in images.items():
+        kept = [score for counts in report.per_image[name].values() for score in (*counts.right, *counts.wrong)]
+        assert sorted(kept) == sorted(box.score for box in found)
+        assert sum(counts.support for counts in report.per_image[name].values()) == len(truth)
+        for counts in report.per_image[name].values():
+            assert (counts.tp, counts.fp) == tuple(
+                sum(score >= 0.5 for score in each) for each in (counts.right, counts.wrong)
+            )
+            assert counts.right == sorted(counts.right, reverse=True)
+
+
+@given(pictures)
 def test_every_value_is_a_share_or_none(images):
     report = report_of(images)
     tables = [report.metrics, *report.per_class.values(), *report.per_domain.values()]

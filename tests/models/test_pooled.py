@@ -36,6 +36,12 @@ def test_average_precision_by_hand():
     assert deeppcb([(truth, found)]).ap == pytest.approx((1 + 2 / 3) / 2)
 
 
+def test_of_equal_confidences_the_wrong_ones_come_first():
+    truth = [Box(0, 0, 10, 10, "open")]
+    found = [Box(0, 0, 10, 10, "open", 0.5), Box(50, 0, 60, 10, "open", 0.5)]
+    assert deeppcb([(truth, found)]).ap == deeppcb([(truth, found[::-1])]).ap == 0.5
+
+
 def test_nothing_found_is_no_precision_and_no_score():
     score = deeppcb([([Box(0, 0, 10, 10, "open")], [])])
     assert (score.ap, score.precision, score.recall, score.f1) == (0.0, None, 0.0, 0.0)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -18,20 +17,11 @@ from data.boards import FAMILIES, write_boards
 from data.ledger import Decision
 from data.sample import Sample
 from pipelines import cli, steps
-from pipelines.settings import DEFAULTS, ROOT, SECRETS, Settings
+from pipelines.settings import ROOT, Settings
 from pipelines.workspace import Workspace
-from tests.pipelines.tiny import labelled, tiny_job
+from tests.pipelines.tiny import environment, labelled, tiny_job
 
 Run = Callable[..., Result]
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """What makes a process work with the deployment of `settings`."""
-    values = {field.name: str(getattr(settings, field.name)) for field in fields(settings)}
-    return {
-        **{f"AIRFLOW__RATCHET__{key.upper()}": values[key] for key in DEFAULTS},
-        **{variable: values[field] for field, variable in SECRETS.items()},
-    }
 
 
 def configure(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

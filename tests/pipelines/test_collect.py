@@ -12,10 +12,14 @@ from PIL import Image
 
 from data.boards import FAMILIES, draw_board
 from data.images import encode_png
-from data.sample import sha256
+from data.ledger import LOT
+from data.sample import Annotation, Box, sha256
+from models.version import save_model
 from pipelines.collect import collect, images_waiting
 from pipelines.job import Job, TemplateRule
+from pipelines.production import estimate
 from pipelines.workspace import Workspace, sample_key
+from tests.pipelines.tiny import Tiny, picture, tiny_job
 
 pytestmark = pytest.mark.slow
 
@@ -167,3 +171,34 @@ def test_without_a_model_images_are_chosen_within_the_budget(workspace: Workspac
 
     assert chosen == len(workspace.ledger.selected(job.name))
     assert chosen == 6
+
+
+def test_what_is_drawn_by_lot_says_how_good_the_model_is_that_predicted_it(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    job = tiny_job(workspace)
+    save_model(Tiny(job.classes), tmp_path / "tiny")
+    workspace.registry.publish_model("tiny", tmp_path / "tiny", {"run_key": "1", "parent": None})
+    decision = {"run_id": "1", "kind": "promote"}
+    workspace.registry.promote("tiny", "v1", instead_of=None, actor="ada", reason="first", decision=decision)
+    for number in range(12):
+        workspace.store.put(f"{job.inbox}line/{number:02d}.png", encode_png(picture(number)))
+
+    collected = collect(workspace, job)
+
+    selected = workspace.ledger.selected("tiny")
+    lots = [each for each in selected if each.miner == LOT]
+    assert (collected["predicted"], collected["chosen"], collected["model_version"]) == (12, len(selected), "v1")
+    assert len([each for each in lots if each.sample.split == "train"]) <= 1
+    held_out = [sample for sample in workspace.ledger.samples("tiny") if sample.split == "holdout"]
+    assert {each.sample.id for each in lots} >= {sample.id for sample in held_out}, "there are places for all of them"
+    assert estimate(workspace, job) == {}
+    whole = Box(0, 0, 64, 64, "open")
+    for number, each in enumerate(lots):
+        boxes = (whole,) if number else (whole, Box(4, 4, 9, 9, "short"))
+        workspace.ledger.record_annotation("tiny", Annotation(each.sample.id, boxes, "ada", "2026-01-01T00:00:00Z"))
+    drawn = workspace.ledger.drawn("tiny", "v1")
+    assert {each.sample.id for each in drawn} == {each.sample.id for each in lots}
+    estimates = estimate(workspace, job)
+    assert (estimates["precision"].value, estimates["precision"].images) == (1.0, len(lots))
+    assert estimates["recall"].value < 1.0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipelines.job import Condition, JobRefused, TemplateRule, Timer, load_job
+from pipelines.job import Condition, JobRefused, Metric, TemplateRule, Timer, load_job
+from pipelines.settings import ROOT
+from tests.airflow_home import prepare
 
 SMALLEST = "name: boards\nclasses: [open, short]\nestimator: {name: FPN}\n"
 
@@ -26,14 +30,21 @@ def test_the_smallest_job_has_sensible_defaults(tmp_path: Path) -> None:
     assert job.schedule.nightly == "0 2 * * *"
 
 
-def test_a_job_with_five_mistakes_is_refused_with_all_five(tmp_path: Path) -> None:
+def test_a_job_with_many_mistakes_is_refused_with_all_of_them(tmp_path: Path) -> None:
     text = (
         "name: Boards!\n"
         "classes: [open, open]\n"
         "estimatr: {name: FPN}\n"
         "dataset: {trainProb: 1.5}\n"
-        "trainSpec: {trigger: {timer: {start: '02:00', end: '25:00'}, condition: {metric: ap, operator: '~', "
-        "threshold: 1}}}\n"
+        "trainSpec:\n"
+        "  trigger:\n"
+        "    timer: {start: '02:00', end: '25:00', days: [sat, sunday], timezone: Mars}\n"
+        "    condition: {metric: ap, operator: '~', threshold: .inf}\n"
+        "    any: [{}, {condition: {metric: 'precision[spur]', operator: '<', threshold: 0.8}}]\n"
+        "evalSpec:\n"
+        "  trigger: {all: [{all: [{condition: {metric: days_since_training_delta, operator: '>', threshold: 1}}]}]}\n"
+        "deploySpec: {trigger: {condition: {metric: 'hours_since_training[open]', operator: '>', threshold: 1}}}\n"
+        "schedule: {nightly: 0 25 * * *}\n"
     )
 
     with pytest.raises(JobRefused) as refusal:
@@ -41,17 +52,29 @@ def test_a_job_with_five_mistakes_is_refused_with_all_five(tmp_path: Path) -> No
 
     places = [
         "called after it",
-        "name",
+        "name is 'Boards!'",
         "classes",
-        "estimator",
+        "estimator is missing",
         "estimatr",
         "dataset.trainProb",
-        "timer.end",
-        "condition.operator",
+        "trainSpec.trigger.timer.end",
+        "trainSpec.trigger.timer.days.1",
+        "trainSpec.trigger.timer.timezone",
+        "trainSpec.trigger.condition.operator",
+        "trainSpec.trigger.condition.threshold",
+        "trainSpec.trigger.any",
+        "schedule.nightly",
+        "trainSpec.trigger.condition.metric is 'ap': ap is not known before train; there are num_of_samples, "
+        "hours_since_training, days_since_training, precision, recall, f1",
+        "trainSpec.trigger.any.1.condition.metric is 'precision[spur]': spur is no class of the job; there are open",
+        "evalSpec.trigger.all.0.all.0.condition.metric is 'days_since_training_delta': days_since_training has no",
+        "deploySpec.trigger.condition.metric is 'hours_since_training[open]': hours_since_training is one number",
     ]
-    assert all(any(place in problem for problem in refusal.value.problems) for place in places)
+    for place in places:
+        assert any(place in problem for problem in refusal.value.problems), place
     assert len(refusal.value.problems) == len(places)
     assert "'>', '>='" in str(refusal.value)
+    assert "'mon', 'tue'" in str(refusal.value)
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "name: [", ""])
@@ -76,9 +99,133 @@ def test_the_predecessors_words_for_operators_are_understood(word: str, operator
     assert Condition(metric="precision_delta", operator=word, threshold=0.1).operator == operator  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("metric", ["num_of_samples", "precision[open]", "ap[pin-hole]_delta", "f1_delta"])
-def test_metrics_are_scalar_or_of_a_class_or_a_difference(metric: str) -> None:
-    assert Condition(metric=metric, operator=">", threshold=0).metric == metric
+@pytest.mark.parametrize(
+    ("text", "metric"),
+    [
+        ("num_of_samples", Metric("num_of_samples", None, False)),
+        ("num_of_samples[*]", Metric("num_of_samples", "*", False)),
+        ("precision[open]", Metric("precision", "open", False)),
+        ("ap[pin-hole]_delta", Metric("ap", "pin-hole", True)),
+        ("ap_delta[pin-hole]", Metric("ap", "pin-hole", True)),
+        ("f1_delta", Metric("f1", None, True)),
+        ("delta", Metric("delta", None, False)),
+    ],
+)
+def test_metrics_are_of_the_job_or_of_a_class_or_a_difference(text: str, metric: Metric) -> None:
+    assert Condition(metric=text, operator=">", threshold=0).asked == metric
+
+
+def test_rules_combine_conditions_and_windows_and_may_stand_at_any_gate(tmp_path: Path) -> None:
+    trigger = (
+        "    any:\n"
+        "      - condition: {metric: num_of_samples, operator: '>=', threshold: 500}\n"
+        "      - all:\n"
+        "          - condition: {metric: 'num_of_samples[*]', operator: '>=', threshold: 5}\n"
+        "          - condition: {metric: 'precision[open]_delta', operator: '<', threshold: -0.05}\n"
+        "            timer: {start: '22:00', end: '06:00', days: [sat, sun]}\n"
+    )
+    specifications = "".join(f"{part}:\n  trigger:\n{trigger}" for part in ("trainSpec", "evalSpec", "deploySpec"))
+
+    job = load_job(written(tmp_path, SMALLEST + specifications))
+
+    for rule in (job.train_spec.trigger, job.eval_spec.trigger, job.deploy_spec.trigger):
+        assert [str(part) for part in rule.parts() if isinstance(part, Condition)] == [
+            "num_of_samples >= 500",
+            "num_of_samples[*] >= 5",
+            "precision[open]_delta < -0.05",
+        ]
+        assert [part.days for part in rule.parts() if isinstance(part, Timer)] == [["sat", "sun"]]
+
+
+@pytest.mark.parametrize("empty", ["all: [{}]", "any: [{all: []}]", "all: [{any: [{}]}]"])
+def test_a_part_that_asks_for_nothing_is_refused(tmp_path: Path, empty: str) -> None:
+    with pytest.raises(JobRefused, match="number 1 asks for nothing; give it a condition, a timer, all or any"):
+        load_job(written(tmp_path, SMALLEST + f"trainSpec: {{trigger: {{{empty}}}}}\n"))
+
+
+def test_predecessor_defect_a_train_prob_of_one_leaves_nothing_to_judge_by(tmp_path: Path) -> None:
+    with pytest.raises(JobRefused, match=r"dataset\.trainProb is 1"):
+        load_job(written(tmp_path, SMALLEST + "dataset: {trainProb: 1}\n"))
+
+
+def test_predecessor_defect_a_timer_of_type_daily_has_no_format(tmp_path: Path) -> None:
+    timer = "{type: daily, start: '02:00', end: '04:00'}"
+    with pytest.raises(JobRefused, match=r"timer\.type is not a key of a job"):
+        load_job(written(tmp_path, SMALLEST + f"trainSpec: {{trigger: {{timer: {timer}}}}}\n"))
+
+
+def test_only_a_trigger_says_how_often_and_how_long(tmp_path: Path) -> None:
+    part = "{checkPeriodSeconds: 5, condition: {metric: num_of_samples, operator: '>', threshold: 5}}"
+    with pytest.raises(JobRefused, match=r"any\.0\.checkPeriodSeconds is not a key"):
+        load_job(written(tmp_path, SMALLEST + f"trainSpec: {{trigger: {{any: [{part}]}}}}\n"))
+
+
+def examples(page: str) -> list[str]:
+    """The YAML on a page of the documentation."""
+    return re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+
+
+def test_the_documentation_shows_every_key_with_its_default(tmp_path: Path) -> None:
+    whole, *_ = examples("jobs.md")
+    shown = load_job(written(tmp_path, whole, "pcb_defects.yaml"))
+    text = f"name: pcb_defects\nclasses: {shown.classes}\nestimator: {{name: FPN}}\n"
+    default = load_job(written(tmp_path, text, "pcb_defects.yaml")).model_dump()
+    written_out = shown.model_dump(exclude_unset=True)
+
+    def compare(place: str, said: Any, meant: Any) -> None:
+        if place.endswith((".template", ".timer", ".parameters", ".update_parameters", ".description")):
+            return
+        if isinstance(meant, dict):
+            missing = set(meant) - set(said)
+            assert not missing or place.endswith(("eval_spec.trigger", "deploy_spec.trigger", ".approval")), missing
+            for key, value in said.items():
+                compare(f"{place}.{key}", value, meant[key])
+        else:
+            assert said == meant, place
+
+    compare("", written_out, default)
+
+
+def test_the_recipes_of_the_documentation_are_rules(tmp_path: Path) -> None:
+    recipes = examples("when-does-it-train.md") + examples("jobs.md")[1:]
+    assert len(recipes) >= 7
+    for recipe in recipes:
+        indented = "".join(f"  {line}\n" for line in recipe.splitlines())
+        job = load_job(written(tmp_path, f"{SMALLEST}trainSpec:\n{indented}"))
+        assert next(job.train_spec.trigger.parts())
+
+
+def test_a_rule_that_contains_itself_is_refused(tmp_path: Path) -> None:
+    circle = (
+        "trainSpec:\n  trigger: &circle\n    condition: {metric: ap, operator: '>', threshold: 5}\n    all: [*circle]\n"
+    )
+    with pytest.raises(JobRefused) as refusal:
+        load_job(written(tmp_path, SMALLEST + circle))
+    assert "trainSpec.trigger.condition.metric is 'ap'" in str(refusal.value)
+
+
+def test_before_promote_an_evaluation_names_its_metrics(tmp_path: Path) -> None:
+    of_promote = "deploySpec: {trigger: {condition: {metric: mean_iou_delta, operator: '>', threshold: 0}}}\n"
+    assert load_job(written(tmp_path, SMALLEST + of_promote))
+    with pytest.raises(JobRefused, match="mean_iou is not known before evaluate; there are"):
+        load_job(written(tmp_path, SMALLEST + of_promote.replace("deploySpec", "evalSpec")))
+
+
+@pytest.mark.parametrize("cron", ["0 2 * * *", "*/15 1-4 * * mon-fri", "@daily", "0 2 L * *", "0 2 * * 1#3"])
+def test_a_cron_expression_is_one_that_airflow_understands(tmp_path: Path, cron: str) -> None:
+    prepare()
+    from airflow.timetables.trigger import CronTriggerTimetable
+
+    CronTriggerTimetable(cron, timezone="UTC").validate()
+    assert load_job(written(tmp_path, SMALLEST + f"schedule: {{nightly: '{cron}'}}\n")).schedule.nightly == cron
+
+
+@pytest.mark.parametrize(
+    "cron", ["", "nightly", "0 2 * *", "61 2 * * *", "0 2 * * * *", "0 2 30 2 *", "H 2 * * *", "@sometimes"]
+)
+def test_a_cron_expression_that_never_comes_is_refused(tmp_path: Path, cron: str) -> None:
+    with pytest.raises(JobRefused, match=r"schedule\.nightly is .*: it is no cron expression, or one that never comes"):
+        load_job(written(tmp_path, SMALLEST + f"schedule: {{nightly: '{cron}'}}\n"))
 
 
 def test_an_unquoted_clock_time_is_the_time_it_looks_like(tmp_path: Path) -> None:

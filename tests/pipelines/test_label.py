@@ -47,7 +47,9 @@ def job(request: pytest.FixtureRequest) -> Job:
     )
 
 
-def board(workspace: Workspace, job: Job, number: int, hardness: float = 0.5, model: str = "v3") -> Sample:
+def board(
+    workspace: Workspace, job: Job, number: int, hardness: float = 0.5, model: str = "v3", miner: str = "IBT"
+) -> Sample:
     """An image that was collected, predicted and selected."""
     image = io.BytesIO()
     Image.new("L", (WIDTH, HEIGHT), number % 256).save(image, "PNG", dpi=(number + 1, 1))
@@ -57,7 +59,7 @@ def board(workspace: Workspace, job: Job, number: int, hardness: float = 0.5, mo
     workspace.ledger.add_sample(job.name, sample, number << 20)
     prediction = Prediction(sample.id, model, (Box(32, 24, 64, 48, "short", 0.6),))
     workspace.ledger.add_prediction(job.name, prediction, hardness)
-    workspace.ledger.select(job.name, sample.id, "IBT", 1.0, hardness)
+    workspace.ledger.select(job.name, sample.id, miner, 1.0, hardness, model)
     return sample
 
 
@@ -89,6 +91,7 @@ def test_push_makes_one_task_of_every_selected_sample(workspace: Workspace, job:
         "sample_id": sample.id,
         "domain": "line 1",
         "hardness": 0.95,
+        "priority": 0.95,
         "model_version": "v3",
     }
     (prediction,) = hardest.predictions
@@ -101,17 +104,21 @@ def test_push_makes_one_task_of_every_selected_sample(workspace: Workspace, job:
     assert len(tasks_of(project)) == 3
 
 
-def test_people_get_the_hardest_first_with_the_boxes_of_whichever_model(workspace: Workspace, job: Job) -> None:
+def test_people_get_the_lots_first_then_the_hardest_with_the_boxes_of_whichever_model(
+    workspace: Workspace, job: Job
+) -> None:
     board(workspace, job, 0, hardness=0.7, model="v3")
     label.push(workspace, job)
     board(workspace, job, 1, hardness=0.9, model="v4")
     board(workspace, job, 2, hardness=0.5, model="v4")
+    board(workspace, job, 3, hardness=0.0, model="v4", miner="random")
     label.push(workspace, job)
+    assert [task.data["hardness"] for task in tasks_of(project_of(workspace, job))] == [0.7, 0.0, 0.9, 0.5]
     project = project_of(workspace, job)
     (tab,) = project.client.views.list(project=project.id)
     settings = workspace.settings
     shown = []
-    for _ in range(3):
+    for _ in range(4):
         answer = httpx.post(
             f"{settings.label_studio_url}/api/dm/actions",
             params={"id": "next_task", "project": project.id, "tabID": tab.id},
@@ -122,7 +129,7 @@ def test_people_get_the_hardest_first_with_the_boxes_of_whichever_model(workspac
         task = answer.json()
         shown.append((task["data"]["hardness"], task["data"]["model_version"], len(task["predictions"])))
         annotate(project, task["id"])
-    assert shown == [(0.9, "v4", 1), (0.7, "v3", 1), (0.5, "v4", 1)]
+    assert shown == [(0.0, "v4", 1), (0.9, "v4", 1), (0.7, "v3", 1), (0.5, "v4", 1)]
 
 
 def test_images_come_through_label_studio(workspace: Workspace, job: Job) -> None:

@@ -17,7 +17,7 @@ from pipelines.deploy import deploy, pointer_key
 from pipelines.evaluate import evaluate
 from pipelines.history import rounds
 from pipelines.importing import import_labelled
-from pipelines.job import Condition, Job, Trigger
+from pipelines.job import Condition, Job, PromotionRule, Trigger
 from pipelines.promote import PromotionRefused, decide, promote, rollback
 from pipelines.train import train
 from pipelines.workspace import Workspace
@@ -41,7 +41,7 @@ def at_any_price(job: Job) -> Job:
     return job.model_copy(
         update={
             "deploy_spec": job.deploy_spec.model_copy(
-                update={"trigger": Trigger(condition=condition), "floors": floors}
+                update={"trigger": Trigger(condition=condition), "rule": PromotionRule(name="point"), "floors": floors}
             )
         }
     )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.sample import Box, Prediction
-from pipelines.job import EstimatorSpecification, HardExampleMining, Job
-from pipelines.mine import choose
+from data.sample import Box, Prediction, Split
+from pipelines.job import DatasetSpecification, EstimatorSpecification, HardExampleMining, Job
+from pipelines.mine import Choice
+from pipelines.mine import choose as choose_on_sides
 from pipelines.miners import MiningRefused
 
 
@@ -22,13 +23,20 @@ def prediction(scores: Sequence[float | None], name: str = "board") -> Predictio
     return Prediction(sample_id, "v1", tuple(Box(0, 0, 10, 10, "open", score) for score in scores))
 
 
-def job(**mining: Any) -> Job:
+def job(train_prob: float = 0.8, **mining: Any) -> Job:
     return Job(
         name="boards",
         classes=["open"],
+        dataset=DatasetSpecification(train_prob=train_prob),
         estimator=EstimatorSpecification(name="FPN"),
         hard_example_mining=HardExampleMining(**mining),
     )
+
+
+def choose(job: Job, predictions: Sequence[Prediction], already_waiting: int = 0, **options: Any) -> list[Choice]:
+    """The choice where nothing is held out."""
+    splits: Mapping[str, Split] = {prediction.sample_id: "train" for prediction in predictions}
+    return choose_on_sides(job, predictions, splits, already_waiting, **options)
 
 
 def test_impossible_predictions_are_refused_together() -> None:
@@ -79,7 +87,7 @@ def test_the_random_share_is_drawn_whatever_the_hardness_and_leaves_room() -> No
     hard = [prediction([0.1], f"hard {number}") for number in range(1000)]
     choices = choose(job(random_share=0.1, budget=2000), easy + hard)
     drawn = [choice for choice in choices if choice.reason == "random"]
-    assert len(drawn) == pytest.approx(200, abs=40)
+    assert len(drawn) == 200
     assert sum(choice.hardness < 0.5 for choice in drawn) == pytest.approx(100, abs=30)
     assert {choice.probability for choice in drawn} == {0.1}
     assert {choice.probability for choice in choices if choice.reason == "IBT"} == {1.0}
@@ -88,6 +96,104 @@ def test_the_random_share_is_drawn_whatever_the_hardness_and_leaves_room() -> No
     assert len(drawn) == 10
     assert {choice.probability for choice in drawn} == {10 / 2000}
     assert sum(choice.chosen for choice in choices) == 100
+
+
+def sides(
+    held_out: int, to_train: int, name: str = "", score: float = 0.1
+) -> tuple[list[Prediction], dict[str, Split]]:
+    """Predictions of so many images on each side, all hard, and their sides."""
+    boards = [prediction([score], f"{name} {number}") for number in range(held_out + to_train)]
+    return boards, {board.sample_id: "holdout" if n < held_out else "train" for n, board in enumerate(boards)}
+
+
+@pytest.mark.parametrize(
+    ("held_out", "to_train", "places", "drawn"),
+    [
+        (100, 400, 100, (20, 8, 72)),
+        (5, 400, 100, (5, 10, 85)),  # 10 are 0.1 of 95, one more or less by lot
+        (100, 10, 100, (90, 1, 9)),
+        (100, 0, 30, (30, 0, 0)),
+        (0, 100, 50, (0, 5, 45)),
+        (20, 80, 200, (20, 8, 72)),
+        (100, 400, 0, (0, 0, 0)),
+    ],
+)
+def test_each_side_gets_its_places_and_those_that_the_other_has_no_image_for(
+    held_out: int, to_train: int, places: int, drawn: tuple[int, int, int]
+) -> None:
+    boards, splits = sides(held_out, to_train)
+    chosen = [c for c in choose_on_sides(job(random_share=0.1, budget=200), boards, splits, 200 - places) if c.chosen]
+    counted = (
+        sum(splits[c.sample_id] == "holdout" for c in chosen),
+        sum(splits[c.sample_id] == "train" and c.reason == "random" for c in chosen),
+        sum(c.reason == "IBT" for c in chosen),
+    )
+    assert counted == pytest.approx(drawn, abs=1 if held_out == 5 else 0)
+    assert {c.reason for c in chosen if splits[c.sample_id] == "holdout"} <= {"random"}
+
+
+def test_what_is_held_out_and_not_drawn_says_so() -> None:
+    boards, splits = sides(10, 10)
+    choices = choose_on_sides(job(budget=1), boards, splits, already_waiting=1)
+    assert {choice.reason for choice in choices if splits[choice.sample_id] == "holdout"} == {"held out"}
+    assert {choice.reason for choice in choices if splits[choice.sample_id] == "train"} == {"beyond the budget"}
+
+
+@pytest.mark.parametrize(
+    ("held_out", "to_train", "budget", "share"),
+    [(2, 5, 3, 0.3), (1, 4, 1, 0.5), (3, 3, 4, 0.2), (1, 1, 2, 0.5), (4, 0, 3, 0.1), (2, 2, 1, 1.0)],
+)
+def test_the_probability_of_each_image_is_how_often_it_is_drawn(
+    held_out: int, to_train: int, budget: int, share: float
+) -> None:
+    trials = 1500
+    often: dict[Split, int] = {"holdout": 0, "train": 0}
+    probability: dict[Split, set[float]] = {"holdout": set(), "train": set()}
+    for trial in range(trials):
+        boards, splits = sides(held_out, to_train, f"trial {trial}")
+        for choice in choose_on_sides(job(random_share=share, budget=budget, name="EdgeOnly"), boards, splits):
+            often[splits[choice.sample_id]] += choice.reason == "random"
+            probability[splits[choice.sample_id]].add(choice.probability)
+    counts: dict[Split, int] = {"holdout": held_out, "train": to_train}
+    for split, count in counts.items():
+        if count:
+            (stored,) = probability[split]
+            tolerance = 4 * math.sqrt(stored * (1 - stored) / trials)
+            assert often[split] / (trials * count) == pytest.approx(stored, abs=tolerance + 1e-12)
+
+
+def test_both_sides_get_their_share_when_there_is_a_place_at_a_time() -> None:
+    gone = {"holdout": 0, "hard": 0}
+    for trial in range(1000):
+        boards, splits = sides(10, 40, f"trial {trial}")
+        (chosen,) = [c for c in choose_on_sides(job(random_share=0.0, budget=1), boards, splits) if c.chosen]
+        gone["holdout" if splits[chosen.sample_id] == "holdout" else "hard"] += 1
+    assert gone["holdout"] == pytest.approx(200, abs=50)
+
+
+@given(
+    st.lists(st.lists(st.floats(0, 1), max_size=5), min_size=1, max_size=30),
+    st.integers(0, 30),
+    st.integers(0, 40),
+    st.randoms(),
+)
+def test_what_is_found_never_changes_which_images_are_drawn(
+    found: list[list[float]], held_out: int, budget: int, random: Any
+) -> None:
+    spec = job(random_share=0.3, budget=max(1, budget))
+
+    def drawn() -> list[tuple[str, float]]:
+        boards = [prediction(scores, str(number)) for number, scores in enumerate(found)]
+        splits: dict[str, Split] = {b.sample_id: "holdout" if n < held_out else "train" for n, b in enumerate(boards)}
+        choices = choose_on_sides(spec, boards, splits)
+        assert all(
+            choice.reason == "random" for choice in choices if choice.chosen and splits[choice.sample_id] == "holdout"
+        )
+        return sorted((choice.sample_id, choice.probability) for choice in choices if choice.reason == "random")
+
+    before = drawn()
+    random.shuffle(found)
+    assert drawn() == before
 
 
 boards = st.lists(st.lists(st.floats(0, 1), max_size=5), max_size=30).map(
@@ -102,15 +208,20 @@ minings = st.builds(
 )
 
 
-@given(boards, minings, st.integers(0, 45), st.randoms())
+@given(boards, minings, st.integers(0, 45), st.floats(0.01, 0.99), st.integers(0, 30), st.randoms())
 def test_a_choice_keeps_its_laws(
-    boards: list[Prediction], mining: HardExampleMining, waiting: int, random: Any
+    boards: list[Prediction], mining: HardExampleMining, waiting: int, train_prob: float, held_out: int, random: Any
 ) -> None:
-    spec = job().model_copy(update={"hard_example_mining": mining})
-    choices = choose(spec, boards, waiting)
+    spec = job(train_prob).model_copy(update={"hard_example_mining": mining})
+    splits: dict[str, Split] = {b.sample_id: "holdout" if n < held_out else "train" for n, b in enumerate(boards)}
+    choices = choose_on_sides(spec, boards, splits, waiting)
     assert sorted(choice.sample_id for choice in choices) == sorted(board.sample_id for board in boards)
     assert all(0 <= choice.hardness <= 1 and 0 <= choice.probability <= 1 for choice in choices)
-    assert [choice.hardness for choice in choices] == sorted((c.hardness for c in choices), reverse=True)
+    lots = [choice for choice in choices if choice.reason == "random"]
+    rest = [choice.hardness for choice in choices if choice.reason != "random"]
+    assert choices[: len(lots)] == lots
+    assert rest == sorted(rest, reverse=True)
+    assert all(choice.probability > 0 for choice in lots)
     chosen = [choice for choice in choices if choice.chosen]
     assert len(chosen) <= max(0, mining.budget - waiting)
     mined = [choice.hardness for choice in chosen if choice.reason != "random"]
@@ -119,4 +230,4 @@ def test_a_choice_keeps_its_laws(
     assert not beyond or len(chosen) == max(0, mining.budget - waiting)
     shuffled = list(boards)
     random.shuffle(shuffled)
-    assert choose(spec, shuffled, waiting) == choices
+    assert choose_on_sides(spec, shuffled, splits, waiting) == choices

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,14 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.ledger import Ledger
+from data.ledger import Ledger, Spending
 from data.registry import Overtaken, Promotion
-from data.sample import Box
+from data.sample import Box, sha256
 from models.metrics import EvaluationReport, evaluate
+from pipelines import promote as promoting
 from pipelines.evaluate import Comparison
-from pipelines.job import Condition, DeploySpecification, EstimatorSpecification, Floors, Job, Trigger
+from pipelines.holdout import Claim, HoldoutState
+from pipelines.job import Condition, DeploySpecification, EstimatorSpecification, Floors, Job, PromotionRule, Trigger
 from pipelines.promote import Judgement, PromotionRefused, decide, judge, promote, rollback
 from pipelines.workspace import Workspace
+from tests.pipelines.test_holdout import held_out
 
 CLASSES = ["open", "short"]
 # How many of how many true boxes were found, and how many more were claimed, by domain and class.
@@ -60,7 +63,11 @@ def _versions(candidate: str, served: str | None) -> dict[str, Any]:
     }
 
 
-def with_rule(condition: str | None = "recall_delta > 0", **floors: Any) -> Job:
+POINT = PromotionRule(name="point")
+BOUND = PromotionRule(metric="recall", error_budget=0.04, decisions=2)
+
+
+def with_rule(condition: str | None = "recall_delta > 0", rule: PromotionRule = POINT, **floors: Any) -> Job:
     """A job whose condition is written `metric operator threshold`."""
     metric, operator, threshold = (condition or "ap > 0").split()
     trigger = Trigger(condition=Condition(metric=metric, operator=operator, threshold=float(threshold)))  # type: ignore[arg-type]
@@ -70,6 +77,7 @@ def with_rule(condition: str | None = "recall_delta > 0", **floors: Any) -> Job:
         estimator=EstimatorSpecification(name="Tiny"),
         deploy_spec=DeploySpecification(
             trigger=trigger if condition else Trigger(),
+            rule=rule,
             floors=Floors(**{"metric": "recall", "min_support": 1, **floors}),
         ),
     )
@@ -199,6 +207,108 @@ def test_whatever_is_promoted_is_better_and_keeps_its_floors(
     assert judgement.promoted is not None
 
 
+def claimed(report: EvaluationReport, alpha: float | None = 0.02) -> Claim:
+    """A claim to decide on all images of a report."""
+    state = HoldoutState(1, "", report.images, 1, 0.5, False, 0, 100)
+    return Claim(alpha, frozenset(report.per_image), state)
+
+
+@pytest.mark.parametrize(
+    ("found", "rule", "promoted", "said"),
+    [
+        (18, BOUND, True, "recall_delta is 0.3 on 40 images, at least 0.144 with 98.0 % confidence (must be above 0)"),
+        (6, BOUND, False, "recall_delta is 0.05 on 40 images, at least -0.151 with 98.0 % confidence, but must be"),
+        (
+            18,
+            BOUND.model_copy(update={"margin": 0.2}),
+            False,
+            "at least 0.144 with 98.0 % confidence, but must be above",
+        ),
+        (18, POINT, True, "recall_delta is 0.3, 0.9 against 0.6 (> 0)"),
+        (6, POINT, True, "recall_delta is 0.05, 0.65 against 0.6 (> 0)"),
+    ],
+)
+def test_under_bound_a_candidate_must_be_better_for_sure(
+    found: int, rule: PromotionRule, promoted: bool, said: str
+) -> None:
+    """Of 20 each, the served model finds 12 open ones and 12 short ones, the candidate 18 and 18, or 20 and 6."""
+    new, old = by_class(18 if found == 18 else 20, found, 20), by_class(12, 12, 20)
+    judgement = judge(with_rule("recall_delta > 0", rule, classes=1), compared(new, old), claimed(new))
+    assert judgement.promoted is promoted
+    assert said in "; ".join(judgement.reasons)
+
+
+def test_the_first_model_needs_no_bound() -> None:
+    judgement = judge(with_rule(rule=BOUND), compared(by_class(0, 1), None))
+    assert judgement == Judgement(True, ["nothing serves yet, so there is nothing to be better than"])
+
+
+def test_the_bound_is_asked_on_the_holdout_alone_and_the_floors_on_everything() -> None:
+    old, new = (
+        report({("a", "open"): (0, 20), ("b", "open"): (20, 20)}),
+        report({("a", "open"): (15, 20), ("b", "open"): (8, 20)}),
+    )
+    some = replace(claimed(new), images=frozenset(name for name in new.per_image if name.startswith("a")))
+    condition, bound, floors = judge(with_rule(rule=BOUND), compared(new, old), some).reasons
+    assert condition.startswith("recall_delta is 0.075, 0.575 against 0.5")
+    assert bound.startswith("recall_delta is 0.75 on 20 images, at least 0.5")
+    assert floors.startswith("recall of domain b fell from 1.000 to 0.400")
+
+
+@pytest.mark.parametrize(
+    ("images", "alpha", "said"),
+    [
+        (0, None, "0 images are held out yet; it takes at least 2 to say how sure a difference is"),
+        (1, None, "1 image is held out yet; it takes at least 2 to say how sure a difference is"),
+        (40, 0.0, "nothing is left of this holdout's error budget; more images must be held out"),
+        (5, 0.02, "but the two differ on only 5 of them, and 98.0 % confidence takes at least 6"),
+    ],
+)
+def test_where_the_bound_says_nothing_the_candidate_is_undecided(images: int, alpha: float | None, said: str) -> None:
+    new, old = by_class(20, 20, 20), by_class(0, 0, 20)
+    claim = replace(claimed(new, alpha), images=frozenset(sorted(new.per_image)[:images]))
+    judgement = judge(with_rule(rule=BOUND), compared(new, old), claim)
+    assert judgement.promoted is None
+    assert said in judgement.reasons[1]
+
+
+def test_a_metric_without_a_jackknife_is_undecided() -> None:
+    """Only one image of the holdout shows anything that could be found."""
+    new, old = report({("line", "open"): (1, 1)}, {"open": 1}), report({("line", "open"): (0, 1)}, {"open": 2})
+    judgement = judge(with_rule(rule=BOUND), compared(new, old), claimed(new))
+    assert judgement.promoted is None
+    assert "recall_delta cannot be judged: recall is undefined without one of these images" in judgement.reasons[1]
+
+
+def test_without_a_claim_the_bound_lets_nothing_pass() -> None:
+    judgement = judge(with_rule(rule=BOUND), compared(by_class(20, 20, 20), by_class(0, 0, 20)))
+    assert judgement.promoted is None
+    assert "no part of the error budget was claimed" in judgement.reasons[1]
+
+
+@given(
+    st.sampled_from(["recall", "precision", "f1", "ap"]), st.floats(1e-9, 0.49), st.integers(0, 6), st.integers(0, 6)
+)
+def test_a_model_as_good_as_what_serves_is_never_promoted(metric: Any, alpha: float, opened: int, shorted: int) -> None:
+    same = report({("a", "open"): (opened, 6), ("b", "short"): (shorted, 6)})
+    rule = PromotionRule(metric=metric)
+    assert judge(with_rule("recall_delta >= 0", rule), compared(same, same), claimed(same, alpha)).promoted is not True
+
+
+def test_the_verdict_keeps_all_it_rests_on() -> None:
+    new, old = by_class(18, 18, 20), by_class(12, 12, 20)
+    job, comparison = with_rule(rule=BOUND), compared(new, old)
+    judged = judge(job, comparison, claimed(new))
+    rule = judged.metrics["rule"]
+    assert (rule["name"], rule["metric"], rule["margin"], rule["alpha"]) == ("bound", "recall", 0.0, 0.02)
+    assert (rule["images"], rule["differing"], rule["delta"]) == (40, 12, pytest.approx(0.3))
+    assert rule["bound"] == pytest.approx(rule["delta"] - 2.125 * rule["standard_error"], abs=1e-3)
+    assert rule["holdout"]["sentence"].startswith("this holdout (40 images from the start)")
+    stored = {"candidate": "evaluations/boards/v2-on-d2.json", "served": "evaluations/boards/v1-on-d2.json"}
+    assert judged.metrics["evaluations"] == stored
+    assert judge(with_rule(), comparison).metrics == {"rule": {"name": "point"}, "evaluations": stored}
+
+
 @pytest.fixture
 def versions(workspace: Workspace) -> Workspace:
     """A workspace whose registry has v1, and v2 and v3 that started from it."""
@@ -273,6 +383,56 @@ def test_of_two_candidates_that_beat_the_same_model_only_one_serves(versions: Wo
         with pytest.raises(Overtaken, match="v2 serves now"):
             promote(versions, job, f"run {3 + forced}", replace(BETTER, candidate_version="v3"), "ben", forced=forced)
     assert versions.registry.promotions("boards")[-1].version == "v2"
+
+
+def on_images(ids: Sequence[str], hits: int) -> EvaluationReport:
+    """The evaluation of a model that finds the one box of the first `hits` of these images."""
+    truth = {name: [Box(10, 10, 30, 30, "open")] for name in ids}
+    found = {name: [replace(truth[name][0], score=0.9)] for name in ids[:hits]}
+    return evaluate(truth, found, dict.fromkeys(ids, "line"), CLASSES, threshold=0.5)
+
+
+@pytest.mark.slow
+def test_a_decision_spends_before_it_judges_and_keeps_what_it_spent(
+    versions: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, ledger = with_rule(rule=BOUND), versions.ledger
+    first(versions, job)
+    names = [f"image {number}" for number in range(20)]
+    dataset, ids = held_out(versions, names), [sha256(name.encode()) for name in names]
+    better = compared(on_images(ids, 20), on_images(ids, 8), dataset_version=dataset)
+    worse = replace(better, candidate=on_images(ids, 7), candidate_version="v3")
+    assert ledger.spending("boards", "") is None
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(promoting, "judge", killed)
+        with pytest.raises(Killed):
+            decide(versions, job, "run 2", worse, "ada")
+    assert ledger.spending("boards", "") == Spending(1, 0.02, 0.02)
+    assert decide(versions, job, "run 2", worse, "ada").promoted is False
+    assert decide(versions, job, "run 3", worse, "ada").promoted is False
+    assert ledger.spending("boards", "") == Spending(1, 0.02, 0.02)
+    (rejected, _) = ledger.decisions("boards")[1:]
+    assert rejected.metrics["rule"]["alpha"] == 0.02
+    assert rejected.metrics["rule"]["holdout"]["images"] == 20
+    assert rejected.metrics["evaluations"]["candidate"] == f"evaluations/boards/v3-on-{dataset}.json"
+
+    promotion = promote(versions, job, "run 4", better, "ada")
+    assert promotion.decision["metrics"]["rule"]["alpha"] == 0.01
+    assert ledger.decisions("boards")[-1].metrics["rule"] == promotion.decision["metrics"]["rule"]
+    assert ledger.spending("boards", "") == Spending(2, 0.01, 0.01)
+
+
+@pytest.mark.slow
+def test_a_promotion_by_hand_spends_nothing(versions: Workspace) -> None:
+    job = with_rule(rule=BOUND)
+    first(versions, job)
+    by_hand = promote(versions, job, "run 2", BETTER, "ada", reason="I know better", forced=True)
+    assert by_hand.reason.endswith("by hand: I know better")
+    assert versions.ledger.spending("boards", "") is None
 
 
 class Killed(BaseException):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from models.estimator import ClassFactory, ClassType, TrainingReport
 from models.metrics import EvaluationReport
 from models.metrics import evaluate as measure
 from pipelines.job import Job
-from pipelines.settings import Settings
+from pipelines.settings import DEFAULTS, SECRETS, Settings
 from pipelines.workspace import Workspace
 
 NOBODY = "127.0.0.1:9"
@@ -32,7 +33,7 @@ trainSpec:
   trigger: {condition: {metric: num_of_samples, operator: ">=", threshold: 3}}
   parameters: {skill: 0.5}
 evalSpec: {minSupport: 2}
-deploySpec: {floors: {minSupport: 1}}
+deploySpec: {rule: {name: point}, floors: {minSupport: 1}}
 """
 
 
@@ -95,6 +96,15 @@ def without_servers(folder: Path) -> Settings:
         store_secret_key="ratchet-test-secret",
         label_studio_token="none",
     )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What makes a process work with the deployment of `settings`."""
+    values = {field.name: str(getattr(settings, field.name)) for field in fields(settings)}
+    return {
+        **{f"AIRFLOW__RATCHET__{key.upper()}": values[key] for key in DEFAULTS},
+        **{variable: values[field] for field, variable in SECRETS.items()},
+    }
 
 
 def tiny_job(workspace: Workspace) -> Job:

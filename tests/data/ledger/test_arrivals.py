@@ -1,4 +1,4 @@
-"""Arrival, near-duplicates, mining and pushing."""
+"""Arrival, near-duplicates, predictions and pushing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data.ledger import Ledger, LedgerRefused, Refusal, SampleUnknown, Selected
+from data.ledger import Ledger, LedgerRefused, Refusal, SampleUnknown
 from data.sample import Box, Prediction, Sample, Split
 
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
@@ -92,29 +92,6 @@ def test_the_newest_prediction_is_kept_with_its_boxes(ledger: Ledger, job: str) 
     assert ledger.prediction(job, "a") == first
     ledger.add_prediction(job, Prediction("a", "v2", ()), 0.9)
     assert ledger.prediction(job, "a") == Prediction("a", "v2", ())
-
-
-def test_the_hardest_are_pushed_first(ledger: Ledger, job: str) -> None:
-    arrived(ledger, job, "a", "b", "c", "d")
-    for name, hardness in (("a", 0.2), ("b", 0.9), ("c", 0.2)):
-        assert ledger.select(job, name, "IBT", 0.5, hardness) is True
-    assert ledger.pass_over(job, "d", 0.1) is True
-    assert [waiting.sample.id for waiting in ledger.selected(job)] == ["b", "a", "c"]
-    assert ledger.selected(job, limit=1) == [Selected(sample("b"), "IBT", 0.5, 0.9)]
-    assert ledger.record_push(job, "b", 7) is True
-    assert [waiting.sample.id for waiting in ledger.selected(job)] == ["a", "c"]
-    assert ledger.counts(job) == {"passed": 1, "pushed": 1, "selected": 2}
-
-
-def test_a_sample_never_goes_back(ledger: Ledger, job: str) -> None:
-    arrived(ledger, job, "a")
-    ledger.pass_over(job, "a", 0.1)
-    assert ledger.select(job, "a", "random", 0.1, 0.1) is True
-    assert ledger.pass_over(job, "a", 0.1) is False
-    assert ledger.record_push(job, "a", 7) is True
-    assert ledger.record_push(job, "a", 7) is False
-    assert ledger.select(job, "a", "IBT", 1.0, 1.0) is False
-    assert ledger.state(job, "a") == "pushed"
 
 
 def test_a_sample_has_one_task_and_a_task_one_sample(ledger: Ledger, job: str) -> None:

@@ -1,4 +1,4 @@
-"""The ledger's law: whatever happens in whatever order, what is pending is what is yet to be learnt from."""
+"""The ledger's law: whatever happens in whatever order, what it counts is what a recount finds."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ class ModelSample:
     stage: str = "arrived"
     words: list[tuple[str, int, Annotation | None]] = field(default_factory=list)
     withdrawn: set[str] = field(default_factory=set)
+    predicted: bool = False
+    miner: str | None = None
 
     @property
     def word(self) -> tuple[str, int, Annotation | None] | None:
@@ -91,6 +93,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.samples: dict[str, ModelSample] = {}
         self.attempts: list[ModelTraining] = []
         self.versioned: dict[str, str] = {}
+        self.chosen: list[str] = []
         self.done: list[Callable[[], object]] = []
         self.time = 10
 
@@ -121,23 +124,28 @@ class LedgerMachine(RuleBasedStateMachine):
         self.samples.setdefault(name, ModelSample(sample))
         assert self.do(lambda: self.ledger.add_sample(self.job, sample, ord(name))) is new
 
-    @rule(name=names, step=st.sampled_from(["arrive", "predict", "pass", "select", "push"]))
+    @rule(name=names, step=st.sampled_from(["arrive", "predict", "pass", "draw", "mine", "push"]))
     def advance(self, name: str, step: str) -> None:
         model = self.samples[name]
         if step == "arrive":
             self.arrive(name)
             return
         if step == "predict":
+            model.predicted = True
             self.do(lambda: self.ledger.add_prediction(self.job, Prediction(name, "v1", ()), 0.5))
             return
         steps: dict[str, tuple[str, Callable[[], object]]] = {
             "pass": ("passed", lambda: self.ledger.pass_over(self.job, name, 0.1)),
-            "select": ("selected", lambda: self.ledger.select(self.job, name, "IBT", 0.5, 0.7)),
+            "draw": ("selected", lambda: self.ledger.select(self.job, name, "random", 0.5, 0.7, "v1")),
+            "mine": ("selected", lambda: self.ledger.select(self.job, name, "IBT", 1.0, 0.7, "v1")),
             "push": ("pushed", lambda: self.ledger.record_push(self.job, name, ord(name))),
         }
         stage, call = steps[step]
         further = STAGES.index(stage) > STAGES.index(model.stage)
         model.stage = stage if further else model.stage
+        if stage == "selected" and further:
+            model.miner = "random" if step == "draw" else "IBT"
+            self.chosen.insert(0, name)
         assert self.do(call) is further
 
     @rule(words=st.lists(st.tuples(names, references, delays, labels), min_size=1, max_size=3))
@@ -245,7 +253,29 @@ class LedgerMachine(RuleBasedStateMachine):
         found = {sample.id: annotation.id for sample, annotation in self.ledger.pending_samples(self.job)}
         assert found == pending
 
+    @invariant()
+    def what_is_counted_is_what_a_recount_finds(self) -> None:
+        said = {each.id: each for model in self.samples.values() for _, _, each in model.words if each is not None}
+        shown = [{box.label for box in said[annotation_id].boxes} for annotation_id in self.pending().values()]
+        assert self.ledger.pending_by_class(self.job) == Counter(label for labels in shown for label in labels)
+        assert self.ledger.mined(self.job) == len(self.chosen)
+
+    @invariant()
+    def the_drawn_are_the_labelled_lots_of_the_version(self) -> None:
+        drawn = [name for name, each in self.samples.items() if each.miner == "random" and each.predicted]
+        labelled = [name for name in reversed(drawn) if self.samples[name].annotation is not None]
+        assert [each.sample.id for each in self.ledger.drawn(self.job, "v1")] == labelled
+        assert self.ledger.drawn(self.job, "v2") == []
+
     def teardown(self) -> None:
+        mined = [name for name in self.chosen if self.samples[name].miner == "IBT"]
+        found_mined = self.ledger.chosen(self.job, limit=9)
+        assert [each.sample.id for each in found_mined] == mined
+        for each in found_mined:
+            model = self.samples[each.sample.id]
+            said = model.annotation
+            assert (each.state, each.prediction is not None) == (model.state, model.predicted)
+            assert (each.annotation and each.annotation.id) == (said and said.id)
         assert self.ledger.counts(self.job) == Counter(each.state for each in self.samples.values())
         labelled = [each for each in self.samples.values() if each.annotation is not None]
         found = {sample.id: annotation.id for sample, annotation in self.ledger.labelled(self.job)}

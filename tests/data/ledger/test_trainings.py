@@ -139,6 +139,42 @@ def test_a_label_that_changes_under_a_training_stays_pending_whatever_becomes_of
     assert ledger.pending_by_class(job) == {"open": 1, "short": 1}
 
 
+def test_what_is_pending_of_a_class_is_the_samples_that_show_it(ledger: Ledger, job: str) -> None:
+    def said(name: str, *classes: str, at: int = 0) -> None:
+        boxes = tuple(Box(10.0 * place, 2, 10.0 * place + 5, 9, label) for place, label in enumerate(classes))
+        ledger.add_sample(job, Sample(name, 640, 480, "line", name, "train"), hash(name) % 2**64)
+        ledger.record_annotation(job, Annotation(name, boxes, "ann", f"2026-01-01T00:00:{at:02d}Z", "1"))
+
+    said("a", "open", "open", "short")
+    said("b", "open")
+    said("c")
+    assert (ledger.pending(job), ledger.pending_by_class(job)) == (3, {"open": 2, "short": 1})
+    said("b", "short", at=1)
+    assert ledger.pending_by_class(job) == {"open": 1, "short": 2}
+    ledger.withdraw_annotation(job, "a", "1")
+    assert (ledger.pending(job), ledger.pending_by_class(job)) == (2, {"short": 1})
+    ledger.claim_training(job, "run")
+    assert (ledger.pending(job), ledger.pending_by_class(job)) == (0, {})
+    ledger.withdraw_annotation(job, "c", "1")
+    ledger.fail_training(job, "run")
+    assert (ledger.pending(job), ledger.pending_by_class(job)) == (1, {"short": 1})
+
+
+def test_the_last_training_is_the_newest_that_finished(ledger: Ledger, job: str) -> None:
+    assert ledger.last_training(job) is None
+    for number, ends in enumerate((ledger.finish_training, None, ledger.finish_training, None)):
+        run_id = f"run {number}"
+        ledger.claim_training(job, run_id)
+        if ends is None:
+            ledger.fail_training(job, run_id, "killed")
+        else:
+            ends(job, run_id, dataset_version="d1", candidate=f"v{number}")
+    ledger.claim_training(job, "active")
+    last = ledger.last_training(job)
+    assert last is not None
+    assert (last.run_id, last.candidate, last.ended_at is not None) == ("run 2", "v2", True)
+
+
 def test_what_was_used_before_is_not_pending_again_when_a_later_training_fails(ledger: Ledger, job: str) -> None:
     labelled(ledger, job, "a", at=0)
     ledger.claim_training(job, "one")
@@ -194,3 +230,14 @@ def test_a_dataset_version_of_a_failed_training_is_not_written_again(ledger: Led
     ledger.fail_training(job, "one")
     assert ledger.claim_training(job, "two").samples == 1
     assert ledger.unversioned(job, "two") == ([], [])
+
+
+def test_what_was_quarantined_under_a_training_is_not_given_back(ledger: Ledger, job: str) -> None:
+    labelled(ledger, job, "a", "b")
+    ledger.claim_training(job, "run")
+    (_, spoilt), _ = ledger.claimed(job, "run")
+    ledger.record_annotation(job, spoilt, ["no such class any more"])
+    ledger.fail_training(job, "run")
+    assert (ledger.pending(job), ledger.pending_by_class(job)) == (1, {"open": 1})
+    ledger.record_annotation(job, spoilt, [])
+    assert (ledger.pending(job), ledger.pending_by_class(job)) == (2, {"open": 2})

@@ -140,3 +140,15 @@ def test_no_secret_is_on_the_disk(trial: Trial) -> None:
     files = [file for file in trial.folder.rglob("*") if file.is_file()]
     assert files
     assert not [file for file in files if secret in file.read_bytes()]
+
+
+def test_the_state_of_a_job_changes_with_each_of_its_versions_and_with_no_other(trial: Trial) -> None:
+    states, others = [trial.registry.state("pcb")], [trial.registry.state("other")]
+    for step in STEPS:
+        trial.do(step)
+        states.append(trial.registry.state("pcb"))
+        others.append(trial.registry.state("other"))
+    assert len(set(states)) == len(states)
+    assert len(set(others)) == 1
+    trial.do(STEPS[-1])
+    assert trial.registry.state("pcb") == states[-1]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.boxes import intersection_over_union
-from models.fpn.decode import best_points, suppress, to_boxes
+from models.fpn.decode import CANDIDATES, LEAST_SCORE, best_points, suppress, to_boxes
 
 corner = st.integers(0, 30)
 box_arrays = st.lists(st.tuples(corner, corner, st.integers(1, 20), st.integers(1, 20)), max_size=12).map(
@@ -27,19 +27,29 @@ def test_the_kept_do_not_overlap_and_cover_the_rest(boxes):
 
 def test_boxes_are_clipped_and_those_outside_dropped():
     corners = np.array([[-5.0, -5, 20, 20], [60, 0, 80, 20], [30, 30, 40, 40]])
-    found = to_boxes(corners, np.array([0.9, 0.8, 0.01]), ["a", "b", "c"], size=(50, 50), minimum_score=0.05)
-    assert [(box.x1, box.y1, box.x2, box.y2, box.label) for box in found] == [(0, 0, 20, 20, "a")]
+    found = to_boxes(corners, np.array([0.9, 0.8, 0.7]), ["a", "b", "c"], size=(50, 50))
+    assert [(box.x1, box.y1, box.x2, box.y2, box.label) for box in found] == [
+        (0, 0, 20, 20, "a"),
+        (30, 30, 40, 40, "c"),
+    ]
 
 
 def test_the_best_points_come_first():
-    logits = tf.constant([[[0.0, -1.0], [-1.0, 2.0], [-3.0, -3.0]]])
-    distances = tf.ones((1, 3, 4))
-    centres = tf.constant([[4.0, 4.0], [12.0, 4.0], [20.0, 4.0]])
-    corners, scores, classes = best_points(logits, distances, centres)
-    assert classes[0, :2].numpy().tolist() == [1, 0]
-    assert corners[0, 0].numpy().tolist() == [11, 3, 13, 5]
-    assert np.all(np.diff(scores[0].numpy()) <= 0)
+    logits = np.array([[0.0, -1.0], [-1.0, 2.0], [-4.0, -3.0]])
+    centres = np.array([[4.0, 4.0], [12.0, 4.0], [20.0, 4.0]])
+    corners, scores, classes = best_points(logits, np.ones((3, 4)), centres)
+    assert classes.tolist() == [1, 0]
+    assert corners.tolist() == [[11, 3, 13, 5], [3, 3, 5, 5]]
+    assert scores == pytest.approx([1 / (1 + np.exp(-2)), 0.5])
+
+
+@given(st.integers(0, 99), st.floats(-6, 2))
+def test_no_better_point_is_left_out(seed, shift):
+    logits = np.random.default_rng(seed).normal(shift, 1, (2 * CANDIDATES, 3))
+    _, scores, _ = best_points(logits, np.ones((len(logits), 4)), np.zeros((len(logits), 2)))
+    every = np.sort(1 / (1 + np.exp(-logits.max(axis=1))))[::-1]
+    assert scores == pytest.approx(every[: min(CANDIDATES, int((every >= LEAST_SCORE).sum()))])
 
 
 def test_no_points_are_no_boxes():
-    assert to_boxes(np.zeros((0, 4)), np.zeros(0), [], size=(50, 50), minimum_score=0.05) == ()
+    assert to_boxes(np.zeros((0, 4)), np.zeros(0), [], size=(50, 50)) == ()

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from models.fpn.network import build_network, side_multiple
-from models.fpn.targets import points
+from models.fpn.grid import points, side_multiple
+from models.fpn.network import build_network
 
 
 @pytest.mark.parametrize(("channels", "levels"), [(1, 1), (2, 2), (2, 3)])

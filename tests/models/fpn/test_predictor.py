@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models.fpn.decode import LEAST_SCORE
 from models.fpn.network import build_network
-from models.fpn.predictor import LEAST_SCORE, Predictor
+from models.fpn.predictor import Predictor
 
 SIZES = [(100, 100), (64, 200), (193, 129)]
 
@@ -37,4 +38,4 @@ def test_boxes_lie_inside_their_image(predictor):
 def test_the_graph_is_built_once_for_all_sizes(predictor):
     for size in SIZES:
         predictor.predict([np.zeros((*size, 2), np.uint8)])
-    assert predictor._detect.experimental_get_tracing_count() == 1
+    assert predictor._outputs.experimental_get_tracing_count() == 1

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.fpn.network import strides
-from models.fpn.targets import BACKGROUND, IGNORED, RADIUS, assign, points
+from models.fpn.grid import points, strides
+from models.fpn.targets import BACKGROUND, IGNORED, RADIUS, assign
 
 SIDE = 128
 NONE = np.zeros((0, 4))

@@ -18,7 +18,8 @@ from models.fpn.checkpoint import FILE
 from models.fpn.detector import FPN
 from models.fpn.network import build_network
 from models.fpn.prepared import PreparedExamples
-from models.fpn.training import Recipe, fit
+from models.fpn.training import fit
+from models.recipe import Recipe
 
 CLASSES = ["hole", "spot"]
 SHORT = {"batch_size": 2, "crop": 64}

@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from airflow.sdk import timezone
@@ -20,11 +21,19 @@ from ratchet_airflow.triggers import GateTrigger
 
 from pipelines import steps
 from pipelines.gates.conditions import Verdict
-from pipelines.job import Condition, Timer, Trigger
+from pipelines.job import Condition, Rule, Timer, Trigger
 
 COUNT = Condition(metric="num_of_samples", operator=">=", threshold=3)
+OF_CLASS = Condition(metric="num_of_samples[*]", operator=">=", threshold=3)
 DELTA = Condition(metric="ap_delta", operator=">", threshold=0)
+PRECISION = Condition(metric="precision", operator="<", threshold=0.8)
+COOLDOWN = Condition(metric="hours_since_training", operator=">=", threshold=12)
 NIGHT = Timer(start="02:00", end="04:00")
+MODES: list[dict[str, Any]] = [
+    {"deferrable": True},
+    {"deferrable": False, "mode": "reschedule"},
+    {"deferrable": False, "mode": "poke"},
+]
 
 
 def sensor(gate: steps.Gate = "train", **options: Any) -> GateSensor:
@@ -59,6 +68,10 @@ def event_of(trigger: GateTrigger) -> Any:
         (Trigger(condition=DELTA), PrecisionSensor),
         (Trigger(condition=DELTA, timer=NIGHT), PrecisionSensor),
         (Trigger(), SampleCountSensor),
+        (Trigger(condition=COOLDOWN), ScheduleSensor),
+        (Trigger(any=[Rule(timer=NIGHT), Rule(condition=COOLDOWN)]), ScheduleSensor),
+        (Trigger(all=[Rule(condition=OF_CLASS), Rule(condition=COOLDOWN)], timer=NIGHT), SampleCountSensor),
+        (Trigger(any=[Rule(condition=COUNT), Rule(all=[Rule(condition=PRECISION)])]), PrecisionSensor),
     ],
 )
 def test_sensor_is_the_one_for_the_trigger(trigger: Trigger, expected: type[GateSensor]) -> None:
@@ -129,25 +142,126 @@ def test_reschedule_mode_reschedules_passes_and_gives_up(
     assert waiting.execute(context) == instance.xcoms["verdict"]
 
 
-@pytest.mark.parametrize("deferrable", [True, False])
-@pytest.mark.parametrize("gate", ["evaluate", "promote"])
-def test_definite_no_of_a_comparison_is_not_waited_for(
-    deferrable: bool, gate: steps.Gate, context: Any, instance: Any, monkeypatch: pytest.MonkeyPatch
+class Waits:
+    """Lets a sensor wait in no time, in the triggerer, rescheduled or sleeping; `slept` is how long each wait was."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None]):
+        self.slept: list[float] = []
+        self.meanwhile = meanwhile
+
+        async def sleep(seconds: float) -> None:
+            self.sleep(seconds)
+
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        monkeypatch.setattr(time, "sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.meanwhile()
+
+    def through(self, waiting: GateSensor, context: Any) -> str:
+        """What the sensor returns in the end."""
+        while True:
+            try:
+                return waiting.execute(context)
+            except AirflowRescheduleException as until:
+                self.sleep((until.reschedule_date - timezone.utcnow()).total_seconds())
+            except TaskDeferred as deferral:
+                return waiting.resume(context, event_of(cast(GateTrigger, deferral.trigger)))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_predecessor_defect_check_period_seconds_is_thrown_away(
+    mode: Any, label: Callable[[int], None], context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "check_gate", lambda *_: Verdict(False, "ap_delta is -0.010, and > 0 is asked"))
-    with pytest.raises(AirflowSkipException, match=r"-0\.010"):
-        sensor(gate, deferrable=deferrable).execute(context)
-    assert instance.xcoms["verdict"] == "ap_delta is -0.010, and > 0 is asked"
+    waits = Waits(monkeypatch, lambda: label(1))
+    trigger = Trigger(condition=COUNT, check_period_seconds=7, wait_seconds=600)
+
+    assert waits.through(gate_sensor("train", "boards", trigger, **mode), context) == "3 of 3 labels"
+
+    assert waits.slept == pytest.approx([7, 7, 7], abs=0.5)
 
 
-def test_a_promotion_waits_for_its_window(context: Any, instance: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    verdicts = iter([Verdict(None, "window opens 02:00"), Verdict(False, "ap_delta is -0.010")])
-    monkeypatch.setattr(steps, "check_gate", lambda *_: next(verdicts))
-    waiting = sensor("promote")
-    event = event_of(deferred(waiting, context))
-    assert event == {"met": False, "final": True, "sentence": "ap_delta is -0.010"}
+@pytest.mark.parametrize("mode", MODES)
+def test_one_label_at_a_time_opens_the_gate_where_the_same_at_once_does(
+    mode: Any, label: Callable[[int], None], context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    monkeypatch.setattr(context["ti"], "xcom_push", lambda key, value: found.append(f"{key}: {value}"))
+    waits = Waits(monkeypatch, lambda: label(1))
+
+    assert waits.through(sensor(poke_interval=1, **mode), context) == "3 of 3 labels"
+
+    in_the_triggerer = mode["deferrable"]
+    told = [0, 3] if in_the_triggerer else [0, 1, 2, 3]
+    assert found == [f"verdict: {count} of 3 labels" for count in told]
+
+
+def test_a_wait_in_the_triggerer_says_how_far_it_is_in_its_log(
+    label: Callable[[int], None], context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    trigger = deferred(sensor(poke_interval=1), context)
+    monkeypatch.setattr(GateTrigger, "log", SimpleNamespace(info=said.append))
+    Waits(monkeypatch, lambda: label(1))
+    event_of(trigger)
+    assert said == ["1 of 3 labels", "2 of 3 labels", "3 of 3 labels"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_checked_seldom_is_checked_once_more_before_it_gives_up(
+    mode: Any, workspace: Any, context: Any, instance: Any
+) -> None:
+    waiting = sensor(poke_interval=600, timeout=0.3, **mode)
+    started = timezone.utcnow()
+    if mode.get("mode") == "reschedule":
+        with pytest.raises(AirflowRescheduleException) as again:
+            waiting.execute(context)
+        assert again.value.reschedule_date < started + timedelta(seconds=60)
+        instance.first_reschedule = started - timedelta(seconds=1)
+    event = event_of(deferred(waiting, context)) if mode["deferrable"] else {}
+    with pytest.raises(AirflowSkipException, match="waitSeconds"):
+        waiting.resume(context, event) if event else waiting.execute(context)
+    assert timezone.utcnow() < started + timedelta(seconds=60)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("gate", ["train", "evaluate", "promote"])
+def test_what_waiting_cannot_change_is_not_waited_for(
+    mode: Any, gate: steps.Gate, context: Any, instance: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "check_gate", lambda *_: Verdict(False, "ap_delta is -0.010", final=True))
     with pytest.raises(AirflowSkipException, match=r"^ap_delta is -0\.010$"):
-        waiting.resume(context, event)
+        sensor(gate, **mode).execute(context)
+    assert instance.xcoms["verdict"] == "ap_delta is -0.010"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_predecessor_defect_an_error_at_the_gate_is_swallowed(
+    mode: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: Any) -> Verdict:
+        raise ConnectionError("the ledger does not answer")
+
+    monkeypatch.setattr(steps, "check_gate", unreachable)
+    with pytest.raises(ConnectionError, match="does not answer"):
+        sensor(**mode).execute(context)
+
+
+@pytest.mark.parametrize("met", [False, None])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("gate", ["evaluate", "promote"])
+def test_what_waiting_can_change_is_waited_for_at_every_gate(
+    mode: Any, gate: steps.Gate, met: bool | None, context: Any, instance: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, late = Verdict(met, "window opens 02:00"), Verdict(False, "ap_delta is -0.010", final=True)
+    verdicts = iter([waiting, waiting, late])
+    monkeypatch.setattr(steps, "check_gate", lambda *_: next(verdicts))
+    waits = Waits(monkeypatch, lambda: None)
+    with pytest.raises(AirflowSkipException, match=r"^ap_delta is -0\.010$"):
+        waits.through(sensor(gate, **mode), context)
+    assert len(waits.slept) == 2
+    assert instance.xcoms["verdict"] == "ap_delta is -0.010"
 
 
 def test_wait_is_not_prolonged_by_a_restarted_triggerer(workspace: Any, context: Any) -> None:

@@ -1,0 +1,55 @@
+"""Recipes: what a training may be told is known before anything that trains is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from models.recipe import recipe_problems, settings_of
+from pipelines.settings import ROOT
+from tests.pipelines import tiny
+
+QUICKLY = (
+    "import sys; from models.recipe import settings_of; print(*settings_of('FPN')); print('tensorflow' in sys.modules)"
+)
+
+
+def test_settings_of_a_built_in_estimator_are_known_without_tensorflow() -> None:
+    done = subprocess.run([sys.executable, "-c", QUICKLY], cwd=ROOT, capture_output=True, text=True, check=True)
+    names, heavy = done.stdout.splitlines()
+    assert {"steps", "learning_rate", "crop"} <= set(names.split())
+    assert heavy == "False"
+
+
+def test_another_estimator_says_it_by_the_keywords_of_its_training() -> None:
+    assert tiny.Tiny.__name__ == "Tiny"
+    assert settings_of("Tiny") == {"skill": float}
+    assert settings_of("nobody") is None
+    assert recipe_problems("nobody", {"anything": 1}) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"steps": 5}, []),
+        ({"steps": 5, "learning_rate": 1}, []),
+        (
+            {"stepz": 5},
+            [
+                "'stepz' is not a setting of FPN; known are steps, batch_size, crop, learning_rate, weight_decay, "
+                "warm_up_share, validations, patience, checkpoint_every"
+            ],
+        ),
+        ({"steps": "many"}, ["steps is 'many'; it must be of type int"]),
+        ({"steps": True}, ["steps is True; it must be of type int"]),
+        (
+            {"steps": 0, "crop": 33},
+            ["steps is 0; it must be at least 1", "crop is 33; it must be a multiple of 32 and at least 64"],
+        ),
+    ],
+)
+def test_everything_that_is_wrong_with_a_recipe_is_said_at_once(settings: dict[str, Any], said: list[str]) -> None:
+    assert recipe_problems("FPN", settings) == said
