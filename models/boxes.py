@@ -21,9 +21,12 @@ def scores(boxes: Sequence[Box]) -> np.ndarray:
 
 def intersection_over_union(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The overlap of every box of `first` [n, 4] with every box of `second` [m, 4], float64 [n, m] in [0, 1]."""
-    top_left = np.maximum(first[:, None, :2], second[None, :, :2])
-    bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    intersection = np.prod(np.clip(bottom_right - top_left, 0, None), axis=2)
+    across, down = (
+        np.minimum(first[:, None, axis + 2], second[None, :, axis + 2])
+        - np.maximum(first[:, None, axis], second[None, :, axis])
+        for axis in (0, 1)
+    )
+    intersection = np.maximum(across, 0) * np.maximum(down, 0)
     areas = [np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1) for boxes in (first, second)]
     union = areas[0][:, None] + areas[1][None, :] - intersection
     overlap: np.ndarray = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)

@@ -25,13 +25,12 @@ from models.runtime import (
     FORMAT,
     INT8_FILE,
     STEPS,
-    Engine,
-    OpenVino,
     Outputs,
     Runtime,
     import_openvino,
     installed,
     open_engine,
+    precisions,
 )
 
 # The file of each format, and what Keras calls the format.
@@ -62,12 +61,12 @@ class ExportRefused(ValueError):
 class ExportReport:
     """What was exported and how well it agrees with the estimator.
 
-    `engines`: the precision that each engine uses. `ap`: the estimator's average precision on the check examples and
-    that of each engine at each precision that was tried. `largest_differences`: of scores, and in pixels of box sides,
-    between the estimator and each file in float32. `sentences`: why each engine has its precision.
+    `engines`: what each may use instead of float32, the fastest first. `ap`: the average precision on the check
+    examples of the estimator and of each engine in each precision. `largest_differences`: of scores, and in pixels of
+    box sides, between the estimator and each file in float32. `sentences`: what was decided and why.
     """
 
-    engines: dict[str, str]
+    engines: dict[str, list[str]]
     ap: dict[str, float | None] = field(default_factory=dict)
     check_images: int = 0
     largest_differences: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -84,9 +83,9 @@ def export(
 ) -> ExportReport:
     """Write `estimator` to the new `folder`, which appears only when every file of it answers as the estimator does.
 
-    With `calibration` examples (of training) and `check` examples (of the holdout), an engine computes in int8, else in
-    bfloat16 where the processor can, if that loses at most 0.2 points of average precision on the check examples;
-    otherwise it stays with float32. At most 32 and 200 of them are used, evenly spread.
+    With `calibration` examples (of training) and `check` examples (of the holdout), engines may compute in int8, and in
+    bfloat16 where this processor can, if that loses at most 0.2 points of average precision on the check examples;
+    otherwise they stay with float32. At most 32 and 200 of the examples are used, evenly spread.
 
     Args:
         formats: "litert" is always written, and is what `models.runtime` runs; "onnx", "openvino" and "saved_model" are
@@ -137,7 +136,7 @@ class _Export:
             chosen = [calibration[index] for index in spread(len(calibration), CALIBRATION_EXAMPLES)]
             self._write_int8(chosen)
         self._choose(report, check)
-        if "int8" not in report.engines.values():
+        if not any("int8" in held for held in report.engines.values()):
             (self.folder / INT8_FILE).unlink(missing_ok=True)
         self._describe(report)
         return report
@@ -219,37 +218,28 @@ class _Export:
         return lambda batch: opened.infer(batch, alone=True)
 
     def _choose(self, report: ExportReport, check: Sequence[Example]) -> None:
-        """Give each engine the fastest precision that loses no more than it may; float32 where nothing can tell."""
+        """Allow each engine what is faster than float32 and loses no more than it may."""
         expected = self.estimator.evaluate(check).metrics["ap"] if check else None
         report.ap["estimator"] = expected
         for engine in installed():
-            report.engines[engine] = "float32"
-            if expected is None:
-                report.sentences.append(f"{engine} computes in float32: no check example has a box to judge others by")
-                continue
-            for precision in self._faster(engine):
+            report.engines[engine] = []
+            for precision in precisions(engine):
                 path = self.folder / (INT8_FILE if precision == "int8" else FLOAT_FILE)
-                found = self._judged(open_engine(engine, path, precision, threads=2), precision, check)
-                report.ap[f"{engine} {precision}"] = found
+                if precision == "float32" or not path.exists():
+                    continue
+                opened = open_engine(engine, path, precision, threads=2)
+                if expected is None:
+                    report.sentences.append(f"{opened.name} is not used: no check example has a box to judge it by")
+                    continue
+                found = Runtime(self._description(), opened, threads=2).evaluate(check).metrics["ap"] or 0.0
+                report.ap[opened.name] = found
                 held = expected - found <= LARGEST_LOSS
                 report.sentences.append(
-                    f"{engine} in {precision} has an AP of {found:.4f}, the estimator {expected:.4f}: "
-                    + ("it is used" if held else f"more than {LARGEST_LOSS:g} lost, it is not used")
+                    f"{opened.name} has an AP of {found:.4f}, the estimator {expected:.4f}: "
+                    + ("it may be used" if held else f"it loses more than {LARGEST_LOSS:g} and is not used")
                 )
                 if held:
-                    report.engines[engine] = precision
-                    break
-
-    def _faster(self, engine: str) -> list[str]:
-        """What is faster than float32 on an engine, the fastest on most processors first."""
-        precisions = ["int8"] if (self.folder / INT8_FILE).exists() else []
-        if engine == "openvino" and OpenVino(self.folder / FLOAT_FILE, "float32", 1).computes_bfloat16():
-            precisions.append("bfloat16")
-        return precisions
-
-    def _judged(self, engine: Engine, precision: str, check: Sequence[Example]) -> float:
-        report = Runtime(self._description(), engine, precision, threads=2).evaluate(check)
-        return report.metrics["ap"] or 0.0
+                    report.engines[engine].append(precision)
 
     def _description(self) -> dict[str, Any]:
         estimator = self.estimator

@@ -50,7 +50,9 @@ class RuntimeRefused(ValueError):
 
 
 class Engine(Protocol):
-    """What runs the network; safe to share between threads."""
+    """What runs the network; safe to share between threads. `name` says which and in what precision it computes."""
+
+    name: str
 
     def infer(self, batch: np.ndarray, *, alone: bool) -> Outputs:
         """Logits [points, classes] and raw distances [points, 4] of one image, uint8 [1, height, width, channels].
@@ -63,15 +65,14 @@ class Engine(Protocol):
 class Runtime:
     """An exported model that predicts as the estimator it was made from; safe to share between threads."""
 
-    def __init__(self, description: dict[str, Any], engine: Engine, precision: str, threads: int):
+    def __init__(self, description: dict[str, Any], engine: Engine, threads: int):
         self.classes: tuple[str, ...] = tuple(description["classes"])
         self.input: Input = description["input"]
         self.levels: int = description["levels"]
         self.threshold: float = description["threshold"]
         self.parameters = {"classes": list(self.classes), "input": self.input, "levels": self.levels}
-        self.precision = precision
         self.threads = threads
-        self._engine = engine
+        self.engine = engine
 
     def predict(self, examples: Sequence[Example]) -> list[tuple[Box, ...]]:
         """The boxes found in each image, best first, with scores from 0.05; those from `threshold` count as found.
@@ -123,13 +124,13 @@ class Runtime:
 
     def _boxes(self, example: Example, *, alone: bool) -> tuple[Box, ...]:
         batch = stacked([pixels(example, self.input)], self.levels)
-        logits, raw = self._engine.infer(batch, alone=alone)
+        logits, raw = self.engine.infer(batch, alone=alone)
         grid = _grid(batch.shape[1], batch.shape[2], self.levels)
         return boxes_of(logits, distances(raw, grid[:, 2:]), grid[:, :2], self.classes, example.image.shape[:2])
 
 
 def load_runtime(folder: Path, engine: str | None = None, threads: int | None = None) -> Runtime:
-    """The exported model in `folder`, on the precision that its export found to be as good as the estimator.
+    """The exported model in `folder`, in the fastest precision that its export found to be as good as the estimator.
 
     `engine` is "openvino" or "litert", by default the first of them that is installed; `threads` is by default the
     number of cores this process may use.
@@ -146,14 +147,15 @@ def load_runtime(folder: Path, engine: str | None = None, threads: int | None = 
             if engine is None or engine in PACKAGES
             else f"{engine!r} is no engine; choose {' or '.join(PACKAGES)}"
         )
-    precision = description["engines"].get(engine, "float32")
+    held = description["engines"].get(engine, [])
+    precision = next((each for each in held if each in precisions(engine)), "float32")
     path = folder / (INT8_FILE if precision == "int8" else FLOAT_FILE)
     if not path.is_file():
         raise RuntimeRefused(f"{folder} is damaged: {path.name} is missing; export the model again")
     if hashlib.sha256(path.read_bytes()).hexdigest() != description["files"].get(path.name):
         raise RuntimeRefused(f"{folder} is damaged: {path.name} is not the file that was exported; fetch it again")
     threads = threads or len(os.sched_getaffinity(0))
-    return Runtime(description, open_engine(engine, path, precision, threads), precision, threads)
+    return Runtime(description, open_engine(engine, path, precision, threads), threads)
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -187,9 +189,18 @@ def installed() -> list[str]:
     return [name for name, package in PACKAGES.items() if importlib.util.find_spec(package.replace("-", "_"))]
 
 
+def precisions(engine: str) -> list[str]:
+    """In what an engine can compute here, the fastest first; OpenVINO without instructions for bfloat16 does not."""
+    if engine != "openvino":
+        return ["int8", "float32"]
+    core = import_openvino().Core()
+    bfloat16 = "BF16" in core.get_property(_device(core), "OPTIMIZATION_CAPABILITIES")
+    return ["int8", "bfloat16", "float32"] if bfloat16 else ["int8", "float32"]
+
+
 def open_engine(engine: str, path: Path, precision: str, threads: int) -> Engine:
     """The network in a file, ready to compute."""
-    return OpenVino(path, precision, threads) if engine == "openvino" else LiteRT(path, threads)
+    return OpenVino(path, precision, threads) if engine == "openvino" else LiteRT(path, precision, threads)
 
 
 def import_openvino() -> Any:
@@ -205,11 +216,12 @@ class OpenVino:
 
     def __init__(self, path: Path, precision: str, threads: int):
         self._core = import_openvino().Core()
-        self._network = self._core.read_model(path)
+        self._network = _with_fine_outputs(self._core.read_model(path))
         # By name, since readers order them differently: logits, then raw distances.
         self._outputs = sorted(range(2), key=lambda index: self._network.outputs[index].any_name)
-        self._device = next((name for name in self._core.available_devices if name.startswith("GPU")), "CPU")
+        self._device = _device(self._core)
         self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32"}
+        self.name = f"OpenVINO in {precision}"
         self._threads = threads
         self._lock = threading.Lock()
         self._compiled: dict[tuple[tuple[int, ...], bool], _Pool] = {}
@@ -219,10 +231,6 @@ class OpenVino:
             found = request.infer([batch], share_inputs=True)
             logits, raw = (found[index][0] for index in self._outputs)
             return logits, raw
-
-    def computes_bfloat16(self) -> bool:
-        """Whether the device has instructions for bfloat16; without them it computes in float32."""
-        return "BF16" in self._core.get_property(self._device, "OPTIMIZATION_CAPABILITIES")
 
     def _requests(self, shape: tuple[int, ...], alone: bool) -> _Pool:
         """The infer requests for one shape. A shape that is known is twice as fast; beyond the first few share one."""
@@ -246,16 +254,36 @@ class OpenVino:
         return self._core.compile_model(network, self._device, settings)
 
 
+def _device(core: Any) -> str:
+    return next((name for name in core.available_devices if name.startswith("GPU")), "CPU")
+
+
+def _with_fine_outputs(network: Any) -> Any:
+    """The network without the rounding of what comes out of it, where it is int8.
+
+    Computing does not get faster by rounding its results to 256 values, but boxes can hardly be ranked by these.
+    """
+    for result in network.get_results():
+        node = result.input_value(0).get_node()
+        while node.get_type_name() != "Convolution":
+            source = node.input_value(0)
+            if node.get_type_name() == "FakeQuantize":
+                node.output(0).replace(source)
+            node = source.get_node()
+    return network
+
+
 class LiteRT:
     """A network file in LiteRT."""
 
-    def __init__(self, path: Path, threads: int):
+    def __init__(self, path: Path, precision: str, threads: int):
         from ai_edge_litert.interpreter import Interpreter
 
         def opened(count: int) -> Callable[[], Any]:
             return lambda: Interpreter(model_content=content, num_threads=count)
 
         content = path.read_bytes()
+        self.name = f"LiteRT in {precision}"
         self._interpreters = {True: _Pool(opened(threads)), False: _Pool(opened(1))}
 
     def infer(self, batch: np.ndarray, *, alone: bool) -> Outputs:

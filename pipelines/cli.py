@@ -60,7 +60,7 @@ def jobs() -> None:
 def status(job: JobName, check: Annotated[bool, typer.Option("--check", help="Verify everything.")] = False) -> None:
     """Show what serves, how far it is to the next training, and how many samples are where."""
     from pipelines import check as checking
-    from pipelines import steps
+    from pipelines import holdout, production, steps
 
     workspace = steps.deployment()
     specification = workspace.job(job)
@@ -68,6 +68,12 @@ def status(job: JobName, check: Annotated[bool, typer.Option("--check", help="Ve
     console.print(f"[bold]{job}[/]  {escape(specification.description)}")
     _say(f"serves    {f'{served.version} since {served.at} (promotion {served.number})' if served else 'nothing yet'}")
     _say(f"training  {steps.check_gate('train', job, run_id='').sentence}")
+    if specification.deploy_spec.rule.name == "bound":
+        _say(f"holdout   {holdout.state(workspace, specification).sentence}")
+    precision = production.estimate(workspace, specification).get("precision")
+    if precision is not None:
+        interval = f"95 % interval {precision.low:.3f} to {precision.high:.3f}, from {precision.images} images"
+        _say(f"precision {precision.value:.3f} in production ({interval})")
     counts = workspace.ledger.counts(job)
     _say(f"samples   {', '.join(f'{number} {state}' for state, number in counts.items()) or 'none yet'}")
     if check:
@@ -89,10 +95,12 @@ def history(job: JobName) -> None:
     workspace = deployment()
     show_rounds(rounds(workspace, workspace.job(job)))
     for asked in workspace.ledger.requests(job):
-        about = ", ".join(f"{name} {value}" for name, value in asked.parameters.items())
-        bypassed = f", bypassing {' and '.join(asked.bypass)}" if asked.bypass else ""
-        because = f", because {asked.reason}" if asked.reason else ""
-        _say(f"by hand: {asked.at[:16]} {asked.actor} asked to {asked.verb} {about}{bypassed}{because}")
+        wanted = {**asked.parameters, **asked.parameters.get("parameters", {})}
+        about = ", ".join(f"{name} {value}" for name, value in sorted(wanted.items()) if name != "parameters")
+        told = f"by hand: {asked.at[:16]} {asked.actor} asked to {asked.verb}"
+        told += f" ({about})" if about else ""
+        told += f", bypassing {' and '.join(asked.bypass)}" if asked.bypass else ""
+        _say(told + (f", because {asked.reason}" if asked.reason else ""))
 
 
 @app.command()

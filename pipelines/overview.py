@@ -5,26 +5,21 @@ Everything is a plain dictionary. A part that cannot be read is None or empty, a
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import logging
 import math
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from functools import cached_property, lru_cache, partial
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from data.dataset import ACCEPTED
 from data.images import decode
 from data.ledger import Chosen, Decision, Request
-from data.registry import DatasetVersion, ModelVersion, Promotion, Registry
 from data.sample import Box
-from data.store import ObjectMissing, ObjectStore
+from data.store import ObjectMissing
 from pipelines import holdout, production, steps
 from pipelines.holdout import HoldoutState
 from pipelines.job import PRODUCTION_METRICS, Job, JobRefused
@@ -36,65 +31,10 @@ DECISIONS = 200
 REQUESTS = 50
 EXAMPLES = 24
 READERS = 8
-# How far the window of a gate may open unseen; everything else is seen as soon as the ledger or the registry changes.
-CLOCK_SECONDS = 30.0
-# The registry may be far away, and every open page asks.
-REGISTRY_SECONDS = 2.0
-PATIENCE_SECONDS = 1.0
-# Longer than it takes while the dataset version is one that was read before.
-HOLDOUT_SECONDS = 0.25
 
 
-class Glimpse(Registry):
-    """A registry that is only read, and asks for a list of versions again only when something of the job changed."""
-
-    def __init__(self, url: str, clone: Path, store: ObjectStore):
-        super().__init__(url, clone, store)
-        self._states: dict[str, tuple[float, str]] = {}
-        self._lists: dict[tuple[str, str], tuple[str, list[Any]]] = {}
-
-    def state(self, job: str) -> str:
-        at, state = self._states.get(job, (-math.inf, ""))
-        if time.monotonic() - at > REGISTRY_SECONDS:
-            state = super().state(job)
-            self._states[job] = (time.monotonic(), state)
-        return state
-
-    def models(self, job: str) -> list[ModelVersion]:
-        return self._kept("models", job, super().models)
-
-    def datasets(self, job: str) -> list[DatasetVersion]:
-        return self._kept("datasets", job, super().datasets)
-
-    def promotions(self, job: str) -> list[Promotion]:
-        return self._kept("promotions", job, super().promotions)
-
-    def _kept(self, what: str, job: str, read: Callable[[str], list[Any]]) -> list[Any]:
-        state = self.state(job)
-        known = self._lists.get((what, job))
-        if known is None or known[0] != state:
-            known = self._lists[what, job] = (state, read(job))
-        return list(known[1])
-
-
-class Lookout(Workspace):
-    """A deployment that is only looked at, by people who wait for the page: the store has little time to answer."""
-
-    @cached_property
-    def store(self) -> ObjectStore:
-        settings = self.settings
-        keys = (settings.store_access_key, settings.store_secret_key)
-        return ObjectStore(
-            settings.store_endpoint,
-            *keys,
-            settings.store_bucket,
-            secure=settings.store_secure,
-            patience=PATIENCE_SECONDS,
-        )
-
-    @cached_property
-    def registry(self) -> Registry:
-        return Glimpse(self.settings.registry_url, self.settings.home / "registry", self.store)
+class StillReading(Exception):
+    """A part that takes long is being read; it is there the next time."""
 
 
 def jobs(workspace: Workspace) -> list[str]:
@@ -107,7 +47,7 @@ def overview(
 ) -> dict[str, Any]:
     """What serves, how far the next training is, how good the served model is, what was decided, asked and mined.
 
-    `holdout_state` may raise TimeoutError: then the state of the holdout is still being read, which is no problem.
+    `holdout_state` may raise StillReading, which is no problem.
     """
     name = job.name
     problems: list[str] = []
@@ -118,17 +58,17 @@ def overview(
             return part()
         except Exception as error:
             logger.warning("%s of %s cannot be read: %s: %s", what, name, type(error).__name__, error)
-            problems.append(f"{what} cannot be read: {_first_line(error)}")
+            problems.append(f"{what} cannot be read: {first_line(error)}")
             return otherwise
 
     def read_holdout() -> dict[str, Any] | None:
         try:
             return holdout_state(workspace, job).to_json()
-        except TimeoutError:
+        except StillReading:
             return None
 
     return {
-        **_listed(workspace, name),
+        **listed(workspace, name),
         "classes": job.classes,
         "has_template": job.source.template is not None,
         "metric": job.deploy_spec.rule.metric,
@@ -199,79 +139,8 @@ def picture(workspace: Workspace, content_id: str, width: int) -> bytes:
     return file.getvalue()
 
 
-@dataclass
-class Overviews:
-    """The overviews of a deployment's jobs, each read again only after something that it tells of has changed."""
-
-    workspace: Workspace
-    _read: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
-    _holdouts: dict[str, tuple[str, Future[HoldoutState]]] = field(default_factory=dict)
-    _locks: dict[str, threading.Lock] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
-
-    def state(self, name: str) -> str:
-        """A word for the state of a job: as long as it is the same, so is the overview. Cheap enough to ask always.
-
-        Raises:
-            UnknownJob: there is no file of that name.
-            JobRefused: its file cannot be used.
-        """
-        said = [self.workspace.job(name).hash, str(int(time.time() / CLOCK_SECONDS))]
-        asked: list[Callable[[], object]] = [
-            lambda: self.workspace.ledger.sequence(name),
-            lambda: self.workspace.registry.state(name),
-        ]
-        for ask in asked:
-            try:
-                said.append(str(ask()))
-            except Exception as error:  # what cannot be asked is in a state, too: the overview tells of it
-                said.append(_first_line(error))
-        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
-
-    def overview(self, name: str) -> tuple[str, dict[str, Any]]:
-        """The state of a job and its overview; several who ask at once wait for one reading.
-
-        Raises:
-            UnknownJob: there is no file of that name.
-            JobRefused: its file cannot be used.
-        """
-        with self._lock:
-            lock = self._locks.setdefault(name, threading.Lock())
-        with lock:
-            state = self.state(name)
-            late = f"{state} but for the holdout"
-            known = self._read.get(name)
-            asked, reading = self._holdouts.get(name, ("", None))
-            arrived = reading is not None and reading.done()
-            if known is None or known[0] not in (state, late) or (known[0] == late and arrived):
-                found = overview(self.workspace, self.workspace.job(name), partial(self._holdout_state, state))
-                asked, reading = self._holdouts[name]
-                known = self._read[name] = (state if asked == state and reading.done() else late, found)
-            return known
-
-    def _holdout_state(self, state: str, workspace: Workspace, job: Job) -> HoldoutState:
-        """The state of the holdout, read aside: a new dataset version has every image of it read once.
-
-        Raises:
-            TimeoutError: it is not read yet.
-        """
-        known = self._holdouts.get(job.name)
-        if known is None or (known[0] != state and known[1].done()):
-            known = self._holdouts[job.name] = (state, self._aside.submit(holdout.state, workspace, job))
-        return known[1].result(HOLDOUT_SECONDS)
-
-    def summary(self, name: str) -> dict[str, Any]:
-        """What a list of jobs says of one: what serves, how far the next training is, the last decision."""
-        try:
-            _, whole = self.overview(name)
-        except JobRefused:
-            return _listed(self.workspace, name)
-        names = ("name", "description", "refused", "file", "serving", "gate", "pending", "training", "problems")
-        return {**{key: whole[key] for key in names}, "decision": (whole["decisions"] or [None])[-1]}
-
-
-def _listed(workspace: Workspace, name: str) -> dict[str, Any]:
+def listed(workspace: Workspace, name: str) -> dict[str, Any]:
+    """The job by name: its description, or else what is wrong in its file."""
     try:
         job = workspace.job(name)
     except JobRefused as refusal:
@@ -279,7 +148,8 @@ def _listed(workspace: Workspace, name: str) -> dict[str, Any]:
     return {"name": name, "description": job.description, "refused": [], "file": ""}
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, without what libraries add below it."""
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
 

@@ -49,7 +49,8 @@ def accept(workspace: Workspace, job: Job, run_id: str, params: Mapping[str, Any
     datasets = [dataset.version for dataset in workspace.registry.datasets(job.name)]
     for name, known in (("parent", models), ("model_version", models), ("dataset_version", datasets)):
         if name in asked and asked[name] not in known:
-            problems.append(f"{name} is {asked[name]}, which does not exist; there are {', '.join(known) or 'none'}")
+            there = f"there are {', '.join(known)}" if known else "there is none yet"
+            problems.append(f"{name} is {asked[name]}, which does not exist; {there}")
     problems += _training_problems(job, asked) if verb == "train" else _comparison_problems(asked)
     if problems:
         raise RequestRefused(problems)

@@ -9,7 +9,6 @@ from airflow.plugins_manager import AirflowPlugin
 
 from pipelines.settings import DEFAULTS
 
-
 # A ratchet wheel, in the colour of Airflow's own icons beside it.
 WHEEL = (
     "data:image/svg+xml,"

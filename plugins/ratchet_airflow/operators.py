@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+logger = logging.getLogger(__name__)
 
 
 class StepOperator(BaseOperator):
@@ -69,6 +72,7 @@ def run_step(step: str, job: str, context: Context, values: Mapping[str, Any] | 
     try:
         return steps.run(step, job, context["run_id"], {**run_params(context), **(values or {})})
     except steps.REFUSALS as refusal:
+        logger.error(str(refusal))
         raise AirflowFailException(str(refusal)) from refusal
 
 

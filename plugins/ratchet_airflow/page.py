@@ -28,6 +28,7 @@ from data.store import ObjectMissing, StoreRefused, StoreUnreachable
 from pipelines import overview
 from pipelines.evidence import evidence_key
 from pipelines.job import JobRefused
+from pipelines.lookout import Lookout, Overviews
 from pipelines.settings import Settings, SettingsRefused
 from pipelines.workspace import UnknownJob
 
@@ -55,9 +56,9 @@ app = FastAPI(title="Ratchet", docs_url=None, redoc_url=None, openapi_url=None, 
 
 
 @cache
-def overviews() -> overview.Overviews:
+def overviews() -> Overviews:
     """The overviews of this deployment, kept for all who look."""
-    return overview.Overviews(overview.Lookout(Settings.load()))
+    return Overviews(Lookout(Settings.load()))
 
 
 def _may(user: Any, job: str, verb: str, *, start: bool = False) -> bool:

@@ -94,10 +94,18 @@ def test_what_was_never_seen_may_still_happen(count: int, of: int, upper: float)
 @pytest.mark.slow
 @pytest.mark.usefixtures("short_years")
 def test_everything_that_is_measured_is_kept_and_shown(candidates: Candidates) -> None:
-    results = json.loads(json.dumps(measure(candidates, BOUND, years=8, trials=2)))
-    assert results["years_with_a_worse_model"]["bound"]["-0.5"]["of"] == 8
+    results = json.loads(json.dumps(measure(candidates, BOUND, years=20, trials=2)))
+    assert results["years_with_a_worse_model"]["bound"]["-0.5"]["of"] == 20
     console = Console(width=150)
     with console.capture() as shown:
         console.print(table(results))
-    for word in ("-0.5 points", "+2 found in three nights, middle", "600 boards", "budget 0.2", "at most 1 %", " ms"):
+    for word in (
+        "-0.5 points",
+        "+2 found in three nights, middle",
+        "600 boards",
+        "budget 0.2",
+        "45 boards, 90 % sure",
+        "at most 1 %",
+        " ms",
+    ):
         assert word in shown.get()

@@ -60,8 +60,8 @@ def test_each_trigger_is_one_that_a_job_may_have(tmp_path: Path, trigger: str) -
 
 
 def test_growth_and_ratio_are_of_medians(costs: Costs) -> None:
-    assert growth(costs, "SQLite", "count", SIZE) == 1
-    assert growth(costs, "PostgreSQL", "count", SIZE) == pytest.approx(1.2)
+    assert growth(costs, "SQLite", "count", 10, 1000) == 1
+    assert growth(costs, "PostgreSQL", "count", 10, 1000) == pytest.approx(1.2)
     assert ratio(costs, "SQLite", "count", 1000) == pytest.approx(500)
 
 
@@ -71,7 +71,7 @@ def test_tables_show_every_trigger_and_how_many_objects_were_read(costs: Costs) 
         assert word in shown
     assert "20.0 over" not in shown
     shown = printed(reached(costs, SIZE))
-    for word in (*TRIGGERS, "1.00 times", "1.20 times", "0.18", "2.0 KiB", "with 1,000 samples as with 10"):
+    for word in (*TRIGGERS, "1.00 times", "1.20 times", "0.18", "2 KiB", "with 1,000 samples as with 10"):
         assert word in shown
 
 

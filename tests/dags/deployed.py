@@ -57,7 +57,6 @@ deploySpec:
 schedule: {{nightly: null}}
 """
 NEVER = 100_000
-LOGGED_IN = "input[name=username]"
 Found = TypeVar("Found")
 
 
@@ -170,6 +169,7 @@ def deployed(folder: Path, jobs: dict[str, dict[str, Any]], database: str | None
         "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
         "AIRFLOW__CORE__PARALLELISM": "6",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
         "AIRFLOW__RATCHET__HOME": str(folder / "home"),
         "AIRFLOW__RATCHET__JOBS": str(folder / "jobs"),
         "AIRFLOW__RATCHET__STORE_ENDPOINT": f"127.0.0.1:{free_seaweedfs_port()}",
@@ -184,7 +184,8 @@ def deployed(folder: Path, jobs: dict[str, dict[str, Any]], database: str | None
                 patch.delenv(name)
         for name, value in variables.items():
             patch.setenv(name, value)
-        running = Small.here(folder / "home")
+        here = Deployment.here(folder / "home")
+        running = Small(here.settings, here.secrets)
         workspace = Workspace.open(running.settings)
         patch.setattr(steps, "deployment", lambda: workspace)
         try:

@@ -37,7 +37,9 @@ def run(learn: DAG, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs the DAG; `closed` names the gates that say no for good, `empty` the steps that find nothing to do."""
 
     def whole(conf: dict[str, Any] | None = None, closed: tuple[str, ...] = (), empty: tuple[str, ...] = ()) -> Any:
-        monkeypatch.setattr(steps, "check_gate", lambda gate, *_: Verdict(gate not in closed, f"{gate} says so", final=True))
+        monkeypatch.setattr(
+            steps, "check_gate", lambda gate, *_: Verdict(gate not in closed, f"{gate} says so", final=True)
+        )
         monkeypatch.setattr(steps, "run", lambda step, *call: {"skip": "nothing"} if step in empty else said(*call))
         made = learn.test(run_conf=conf or {})
         states = {instance.task_id: str(instance.state) for instance in made.get_task_instances()}

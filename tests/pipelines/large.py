@@ -186,7 +186,7 @@ def _fill_registry(
         if decision.verdict == "promoted":
             promoted += 1
             when = datetime.fromtimestamp(at, UTC).isoformat()
-            made = {"run_id": decision.run_id, "kind": "promote", "served": decision.served}
+            made: dict[str, Any] = {"run_id": decision.run_id, "kind": "promote", "served": decision.served}
             made |= {"dataset_version": f"d{number}", "reasons": decision.reasons, "metrics": decision.metrics}
             promotion = Promotion(JOB, promoted, f"v{number}", when, "schedule", "; ".join(decision.reasons), made)
             stream += _tag(f"{JOB}#production#{promoted}", 2 * number, at, json.dumps(asdict(promotion)))

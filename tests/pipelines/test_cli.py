@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from getpass import getuser
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from data.sample import Sample
 from pipelines import cli, steps
 from pipelines.settings import ROOT, Settings
 from pipelines.workspace import Workspace
-from tests.pipelines.tiny import environment, labelled, tiny_job
+from tests.pipelines.tiny import Tiny, environment, labelled, tiny_job
 
 Run = Callable[..., Result]
 
@@ -105,7 +107,18 @@ def test_history_shows_every_verdict_with_its_reasons_to_the_letter(away: Worksp
         (["status", "bords"], "there is no job 'bords'; the jobs are boards"),
         (["rollback", "boards", "v7"], "boards cannot go back to v7, which never served; nothing served before"),
         (["evaluate", "boards"], "boards has no model version yet; train one first"),
-        (["promote", "boards", "--version", "v9", "--dataset", "d9"], "boards has no dataset version d9; it has none"),
+        (
+            ["promote", "boards", "--version", "v9", "--dataset", "d9"],
+            "this run cannot be what is meant:\n  - model_version is v9, which does not exist; there is none yet\n"
+            "  - dataset_version is d9, which does not exist; there is none yet\n"
+            "Nothing was done; ask again with that mended.",
+        ),
+        (
+            ["train", "boards", "--parameters", "stepz=5", "--parameters", "crop=33"],
+            "this run cannot be what is meant:\n  - 'stepz' is not a setting of FPN; known are steps, batch_size, "
+            "crop, learning_rate, weight_decay, warm_up_share, validations, patience, checkpoint_every\n"
+            "Nothing was done; ask again with that mended.",
+        ),
     ],
 )
 def test_a_refusal_is_one_clear_message(
@@ -153,6 +166,9 @@ def test_an_error_of_its_own_is_no_refusal(away: Workspace, monkeypatch: pytest.
         (["predict", "boards", "--images", ".", "--out", "x", "--format", "voc"], "none of coco, deeppcb"),
         (["predict", "boards", "--images", ".", "--out", "x"], "nothing serves for boards yet; name a version"),
         (["promote", "boards", "--force"], "a promotion against the rule needs a reason"),
+        (["train", "boards", "--parameters", "steps"], "steps has no value; write KEY=VALUE"),
+        (["gate", "boards", "promote"], "none of train, evaluate"),
+        (["served", "boards", "--at", "yesterday"], "does not match the formats"),
     ],
 )
 def test_a_wrong_option_is_explained(away: Workspace, run: Run, arguments: list[str], said: str) -> None:
@@ -206,14 +222,65 @@ def test_train_evaluate_promote_predict_and_check_by_hand(here: Workspace, run: 
 
 
 @pytest.mark.slow
-def test_a_training_that_fails_by_hand_gives_its_labels_back_at_once(here: Workspace, run: Run) -> None:
+def test_what_people_asked_for_is_kept_and_who_served_when_is_known(here: Workspace, run: Run) -> None:
     from pipelines.importing import import_labelled
 
+    assert run("served", "tiny").stdout == "nothing of tiny has served yet\n"
+    closed = run("gate", "tiny")
+    assert (closed.exit_code, closed.stdout) == (1, "train: closed: 0 of 3 labels\n")
+    import_labelled(here, here.job("tiny"), labelled(range(8)), "import")
+    waiting = here.ledger.pending("tiny")
+    for _ in range(2):
+        opened = run("gate", "tiny", "train")
+        assert (opened.exit_code, opened.stdout) == (0, f"train: open: {waiting} of 3 labels\n")
+    assert here.ledger.pending("tiny") == waiting
+
+    run("train", "tiny", "--parameters", "skill=0.2", "--parameters", "seed=7", "--reason", "to see")
+    metadata = here.registry.model("tiny", "v1").metadata
+    assert (metadata["recipe"], metadata["seed"]) == ({"skill": 0.2}, 7)
+    steps.run("promote", "tiny", "by night")
+    refused = run("promote", "tiny", "--reason", "once more")
+    assert refused.exit_code == 1
+    assert "promote: v1 is rejected: v1 serves already" in refused.stdout
+
+    told = " ".join(run("history", "tiny").stdout.split())
+    assert f"{getuser()} asked to train (seed 7, skill 0.2), because to see" in told
+    assert f"{getuser()} asked to promote (dataset_version d1, model_version v1), because once more" in told
+    assert " v1 " in run("served", "tiny").stdout
+    assert "nothing serves yet, so there is nothing" in run("served", "tiny").stdout
+    promoted = datetime.fromisoformat(here.registry.promotions("tiny")[0].at)
+    assert " v1 " in run("served", "tiny", "--at", f"{promoted:%Y-%m-%dT%H:%M:%S}").stdout
+    before = f"{promoted - timedelta(seconds=1):%Y-%m-%dT%H:%M:%S}"
+    assert run("served", "tiny", "--at", before).stdout == f"nothing of tiny has served by {before} UTC\n"
+
+
+@pytest.mark.slow
+def test_a_promotion_at_the_command_line_is_that_persons_approval(here: Workspace, run: Run) -> None:
+    from pipelines.importing import import_labelled
+
+    file = here.settings.jobs / "tiny.yaml"
+    file.write_text(file.read_text().replace("deploySpec: {", "deploySpec: {approval: human, "))
+    import_labelled(here, here.job("tiny"), labelled(range(8)), "import")
+    run("train", "tiny")
+    assert "promote: model_version v1, promotion 1" in run("promote", "tiny", "--reason", "looks right").stdout
+    (decision,) = here.ledger.decisions("tiny")
+    assert (decision.actor, decision.reasons[-1]) == (getuser(), f"{getuser()} approves it: looks right")
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_by_hand_gives_its_labels_back_at_once(
+    here: Workspace, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.importing import import_labelled
+
+    def fail(*_: object, **__: object) -> None:
+        raise ArithmeticError("the loss is infinite")
+
+    monkeypatch.setattr(Tiny, "train", fail)
     import_labelled(here, here.job("tiny"), labelled(range(8)), "import")
     pending = here.ledger.pending("tiny")
-    result = run("train", "tiny", "--parent", "v7")
-    assert result.exit_code == 1
-    assert "tiny has no model version v7; it has none" in str(result.exception)
+    result = run("train", "tiny")
+    assert str(result.exception) == "the loss is infinite"
     assert here.ledger.active_training("tiny") is None
     assert here.ledger.pending("tiny") == pending > 0
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 from data.ledger import Decision
-from pipelines.history import rounds
+from data.registry import Promotion
+from pipelines.history import Reign, reigns, rounds, serving
 from pipelines.job import Job
 from pipelines.workspace import Workspace
 
@@ -47,3 +50,26 @@ def test_a_round_is_what_happened_since_the_decision_before(offline: Workspace, 
 
 def test_without_a_decision_there_is_no_round(offline: Workspace, job: Job) -> None:
     assert rounds(offline, job) == []
+
+
+def test_who_served_at_an_instant_is_known_from_the_promotions(offline: Workspace, job: Job) -> None:
+    made = [
+        Promotion(job.name, number, version, f"2026-01-31T{hour}:00:00+00:00", "ada", why, {})
+        for number, version, hour, why in ((1, "v1", 10, "first"), (2, "v2", 12, "better"), (3, "v1", 14, "it drifts"))
+    ]
+    vars(offline)["registry"] = SimpleNamespace(promotions=lambda _: made)
+    found = reigns(offline, job.name)
+    assert [(reign.version, reign.since[11:13], (reign.until or "now")[11:13]) for reign in found] == [
+        ("v1", "10", "12"),
+        ("v2", "12", "14"),
+        ("v1", "14", ""),
+    ]
+    assert found[1] == Reign("v2", 2, made[1].at, made[2].at, "ada", "better")
+
+    def at(hour: int, minute: int = 0) -> Reign | None:
+        return serving(offline, job.name, datetime(2026, 1, 31, hour, minute, tzinfo=UTC))
+
+    assert at(9, 59) is None
+    assert (at(10), at(11, 59), at(12), at(23)) == (found[0], found[0], found[1], found[2])
+    made.clear()
+    assert (reigns(offline, job.name), at(12)) == ([], None)

@@ -2,10 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +13,9 @@ from data.images import encode_png
 from data.ledger import Decision, Request
 from data.sample import Annotation, Box, Prediction, Sample, sha256
 from data.store import ObjectMissing
-from pipelines import holdout, overview, production, steps
+from pipelines import overview, steps
 from pipelines.importing import import_labelled
-from pipelines.job import Job, JobRefused
-from pipelines.overview import Lookout, Overviews
-from pipelines.workspace import UnknownJob, Workspace, sample_key
-from tests.pipelines import large
+from pipelines.workspace import Workspace, sample_key
 from tests.pipelines.tiny import labelled, picture, tiny_job
 
 
@@ -46,6 +39,7 @@ def test_a_job_to_which_nothing_ever_came(offline: Workspace) -> None:
     assert (found["metric"], found["approval"], found["has_template"]) == ("ap", False, True)
     assert overview.versions(offline, "boards") == {"models": [], "datasets": []}
     assert overview.by_class(offline, offline.job("boards"), "ap")["open"] == []
+    assert overview.jobs(offline) == ["boards"]
 
 
 def test_decisions_say_what_was_compared_and_how_sure_it_is(offline: Workspace) -> None:
@@ -113,77 +107,6 @@ def test_without_its_registry_the_rest_is_still_told(offline: Workspace, tmp_pat
     assert any(problem.startswith("What serves cannot be read: ") for problem in found["problems"])
 
 
-def test_a_refused_file_is_told_with_its_problems(offline: Workspace) -> None:
-    (offline.settings.jobs / "broken.yaml").write_text("name: broken\nclasses: []\n")
-    known = Overviews(offline)
-    assert overview.jobs(offline) == ["boards", "broken"]
-    summary = known.summary("broken")
-    assert len(summary["refused"]) == 2
-    assert summary["file"].endswith("broken.yaml")
-    assert known.summary("boards")["gate"]["sentence"] == "0 of 8 labels"
-    with pytest.raises(JobRefused):
-        known.state("broken")
-    with pytest.raises(UnknownJob):
-        known.state("bolts")
-
-
-def test_the_state_changes_with_ledger_registry_and_file_and_with_nothing_else(
-    offline: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(overview, "CLOCK_SECONDS", 1e9)
-    monkeypatch.setattr(overview, "REGISTRY_SECONDS", 0.0)
-    known = Overviews(offline)
-    states = [known.state("boards")]
-
-    def changed() -> bool:
-        states.append(known.state("boards"))
-        return states[-1] != states[-2]
-
-    assert not changed()
-    offline.ledger.add_sample("boards", sample(1), 1)
-    assert changed()
-    offline.ledger.add_sample("bolts", sample(1), 1)
-    assert not changed()
-    tag = ["git", "-C", offline.settings.registry_url]
-    commit = run(*tag, "commit-tree", "-m", "a", run(*tag, "mktree"))
-    run(*tag, "tag", "-a", "-m", "Model v1", "boards@v1.0.0", commit)
-    assert changed()
-    run(*tag, "tag", "-a", "-m", "Model v1", "bolts@v1.0.0", commit)
-    assert not changed()
-    file = offline.settings.jobs / "boards.yaml"
-    file.write_text(file.read_text() + "description: other\n")
-    assert changed()
-
-
-def run(*command: str) -> str:
-    import subprocess
-
-    identity = ["-c", "user.name=ada", "-c", "user.email=ada@localhost"]
-    program, *arguments = command
-    result = subprocess.run([program, *identity, *arguments], input="", capture_output=True, text=True, check=True)
-    return result.stdout.strip()
-
-
-def test_many_who_ask_at_once_wait_for_one_reading(offline: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    readings = []
-    read = overview.overview
-
-    def counted(workspace: Workspace, job: Job, *more: Any) -> dict[str, Any]:
-        readings.append(job.name)
-        return read(workspace, job, *more)
-
-    monkeypatch.setattr(overview, "overview", counted)
-    monkeypatch.setattr(overview, "CLOCK_SECONDS", 1e9)
-    known = Overviews(offline)
-    with ThreadPoolExecutor(8) as people:
-        answers = list(people.map(known.overview, ["boards"] * 8))
-    assert readings == ["boards"]
-    assert all(answer is answers[0] or answer == answers[0] for answer in answers)
-    offline.ledger.add_sample("boards", sample(1), 1)
-    assert known.overview("boards")[1]["counts"] == {"arrived": 1}
-    assert readings == ["boards"] * 2
-
-
 def test_pictures_are_small_grey_and_upright(workspace: Workspace) -> None:
     content = encode_png(picture(1, 640))
     workspace.store.put(sample_key(sha256(content)), content)
@@ -192,13 +115,6 @@ def test_pictures_are_small_grey_and_upright(workspace: Workspace) -> None:
         assert (image.format, image.size) == ("WEBP", (min(width, 640), min(width, 640)))
     with pytest.raises(ObjectMissing):
         overview.picture(workspace, sha256(b"none"), 320)
-
-
-def test_a_store_that_is_down_costs_a_moment(offline: Workspace) -> None:
-    begun = time.monotonic()
-    with pytest.raises(ConnectionError):
-        Lookout(offline.settings).store.get("anything")
-    assert time.monotonic() - begun < 3 * overview.PATIENCE_SECONDS
 
 
 @pytest.mark.slow
@@ -242,51 +158,3 @@ def test_after_two_rounds_the_numbers_are_those_of_the_evaluations(
     assert first["served"] is None
     assert (second["run_id"], second["candidate"]) == ("run 2", 1.0)
     assert 0 < second["served"] < 1
-
-
-def wait_for_holdout(known: Overviews) -> None:
-    while known.overview("boards")[1]["holdout"] is None:
-        time.sleep(0.05)
-
-
-@pytest.fixture
-def year(workspace: Workspace, tmp_path: Path) -> Iterator[Lookout]:
-    """A deployment whose job has run for a year."""
-    folder = tmp_path / "manifests"
-    folder.mkdir()
-    large.grow(workspace, folder)
-    yield Lookout(workspace.settings)
-    shutil.rmtree(folder)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_is_fast_with_a_hundred_thousand_images_and_two_hundred_versions(
-    year: Lookout, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(overview, "CLOCK_SECONDS", 1e9)
-    for remembered in (holdout._held_out, production._estimate, production._baseline):
-        remembered.cache_clear()
-    known = Overviews(year)
-
-    def seconds(ask: Any) -> float:
-        begun = time.perf_counter()
-        ask()
-        return time.perf_counter() - begun
-
-    took = {"cold": seconds(lambda: known.overview("boards"))}
-    _, found = known.overview("boards")
-    assert found["problems"] == []
-    took["holdout"] = seconds(lambda: wait_for_holdout(known))
-    assert len(found["decisions"]) == large.VERSIONS
-    assert sum(found["counts"].values()) == large.SAMPLES
-    assert found["production"]["metrics"]["precision"]["images"] > 0
-    took["unchanged"] = seconds(lambda: known.overview("boards"))
-    year.ledger.add_sample("boards", sample(-1), 1)
-    took["changed"] = seconds(lambda: known.overview("boards"))
-    took["versions"] = seconds(lambda: overview.versions(year, "boards"))
-    took["classes"] = seconds(lambda: overview.by_class(year, year.job("boards"), "ap"))
-    took["classes again"] = seconds(lambda: overview.by_class(year, year.job("boards"), "ap"))
-    print({name: round(value, 3) for name, value in took.items()})
-    limits = {"cold": 2.0, "unchanged": 0.1, "changed": 0.5, "versions": 1.0, "classes": 5.0, "classes again": 0.5}
-    assert {name for name, limit in limits.items() if took[name] > limit} == set(), took

@@ -262,6 +262,22 @@ def test_who_may_only_look_sees_everything_and_starts_nothing(browser: Browser) 
     page.context.close()
 
 
+def test_what_is_under_way_and_what_failed_is_shown(browser: Browser) -> None:
+    stage, ledger = browser.stage, browser.stage.workspace.ledger
+    frame = browser.open()
+    run = stage.api.trigger("boards.learn", {"start_at": "promote"})
+    stage.park(run, "gate_promote", "deferred")
+    ledger.claim_training("boards", "manual__a")
+    frame.locator("#under-way").get_by_text("waits at the gate before promotion").wait_for()
+    frame.get_by_text("Training now").wait_for()
+    ledger.fail_training("boards", "manual__a", "a test")
+    stage.api._ask("PATCH", f"dags/boards.learn/dagRuns/{run.run_id}", json={"state": "failed"})
+    frame.get_by_text("The newest learn run failed").wait_for()
+    frame.get_by_text("Training now").wait_for(state="detached")
+    # A sensor tells before it waits; this one never ran.
+    browser.errors[:] = [error for error in browser.errors if "xcomEntries/verdict" not in error]
+
+
 def test_a_question_for_a_person_is_shown_and_leads_to_its_evidence(
     browser: Browser, rehearsal: tuple[Stage, Rehearsal]
 ) -> None:

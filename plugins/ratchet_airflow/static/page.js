@@ -859,7 +859,7 @@ async function readUnderWay() {
   try {
     page.runs = await readRuns(page.job);
   } catch (error) {
-    page.runs = {trouble: error.message};
+    page.runs = {trouble: error.status === 404 ? "it does not know the DAGs of this job yet. New ones appear there within a minute." : error.message};
   }
   return JSON.stringify(page.runs) !== before;
 }
@@ -876,8 +876,8 @@ async function read() {
   try {
     if (!page.list || !page.job) changed = await readList();
     if (page.job) {
-      const both = await Promise.all([readJob(), readUnderWay()]);
-      changed = changed || both.some(Boolean);
+      changed = await readJob() || changed;
+      if (!page.data.refused.length) changed = await readUnderWay() || changed;
     }
     page.trouble = "";
   } catch (error) {

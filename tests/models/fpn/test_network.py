@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 
+from models.fpn.backend import mixed_precision
+from models.fpn.decode import distances as in_pixels
 from models.fpn.grid import points, side_multiple
-from models.fpn.network import build_network
+from models.fpn.network import build_network, for_inference
 
 
 @pytest.mark.parametrize(("channels", "levels"), [(1, 1), (2, 2), (2, 3)])
@@ -38,3 +40,29 @@ def test_other_random_numbers_are_left_alone():
     keras.utils.set_random_seed(0)
     build_network(1, classes=1, seed=5)
     assert np.array_equal(keras.random.uniform((3,)), expected)
+
+
+@pytest.mark.parametrize(("channels", "levels"), [(1, 1), (2, 1), (2, 3)])
+def test_the_network_for_inference_answers_the_same(channels, levels):
+    network = build_network(channels, classes=3, levels=levels, seed=4)
+    random = np.random.default_rng(0)
+    network.set_weights([random.uniform(0.2, 1, weight.shape) / 9 for weight in network.get_weights()])
+    pixels = random.integers(0, 256, (1, 64, 96, channels), np.uint8)
+    logits, distances = (np.asarray(output) for output in network(pixels))
+    same, raw = (np.asarray(output) for output in for_inference(network, 3, levels)(pixels))
+    assert same == pytest.approx(logits, rel=1e-3)
+    assert in_pixels(raw[0], points(64, 96, levels)[:, 2:]) == pytest.approx(distances[0], rel=1e-3)
+    assert np.ptp(logits) > 0.1
+
+
+def test_mixed_precision_computes_in_bfloat16_and_keeps_float32():
+    with mixed_precision(True):
+        network = build_network(2, classes=3)
+    assert {layer.compute_dtype for layer in network.layers if layer.name.startswith("conv")} == {"bfloat16"}
+    assert {weight.dtype for weight in network.weights} == {"float32"}
+    outputs = network(np.zeros((1, 64, 64, 2), np.uint8))
+    assert [output.dtype.name for output in outputs] == ["float32", "float32"]
+    plain = build_network(2, classes=3)
+    assert {layer.compute_dtype for layer in plain.layers} == {"float32"}
+    for output, expected in zip(outputs, plain(np.zeros((1, 64, 64, 2), np.uint8)), strict=True):
+        assert np.asarray(output) == pytest.approx(np.asarray(expected), abs=0.1, rel=0.02)

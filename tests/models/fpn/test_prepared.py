@@ -9,7 +9,7 @@ import pytest
 
 from models.estimator import TrainingRefused
 from models.fpn import prepared as prepared_examples
-from models.fpn.prepared import PreparedExamples, pixels
+from models.fpn.prepared import PreparedExamples, pixels, stacked
 
 CLASSES = ["hole", "spot"]
 
@@ -65,3 +65,17 @@ def test_all_problems_are_named(boards):
 def test_nothing_to_learn_from_is_refused():
     with pytest.raises(TrainingRefused, match="not one example"):
         PreparedExamples([], CLASSES, "pair")
+
+
+def test_a_batch_repeats_the_edges_up_to_what_the_network_needs():
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 256, (*size, 2), np.uint8) for size in ((20, 50), (33, 16))]
+    batch = stacked(images, levels=1)
+    assert batch.shape == (2, 48, 64, 2)
+    assert np.array_equal(batch[0, :20, :50], images[0])
+    assert (batch[0, 20:, :50] == images[0][-1]).all()
+    assert (batch[1, :33, 16:] == images[1][:, -1:]).all()
+    assert stacked(images, levels=3).shape == (2, 64, 64, 2)
+    assert stacked([images[0]], levels=1).shape == (1, 32, 64, 2)
+    whole = random.integers(0, 256, (32, 64, 1), np.uint8)
+    assert np.array_equal(stacked([whole], levels=1)[0], whole)

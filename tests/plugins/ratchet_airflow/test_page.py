@@ -20,7 +20,7 @@ from data.images import encode_png
 from data.sample import Sample, sha256
 from data.store import ObjectStore
 from pipelines.evidence import evidence_key
-from pipelines.overview import Lookout, Overviews
+from pipelines.lookout import Lookout, Overviews
 from pipelines.workspace import Workspace, sample_key
 from tests.pipelines.tiny import picture
 
