@@ -42,13 +42,14 @@ lint: setup ## style, formatting, types
 format: setup ## put the code into form
 	@.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
 
-pictures: setup ## draw the pictures of docs/ again, from a running deployment (make up)
+pictures: setup ## draw the pictures of docs/ again; those of a loop from a running deployment (make demo)
 	@$(PYTHON) -m demo.pictures
 
 lock: ## resolve the dependencies anew
 	@uv=$$(bin/find-uv $(UV_VERSION)) && options="--universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header --quiet" && \
 	$$uv pip compile pyproject.toml --extra dev --extra cluster $$options --output-file requirements.lock && \
-	$$uv pip compile docker/label-studio/requirements.in $$options --output-file docker/label-studio/requirements.lock
+	$$uv pip compile docker/label-studio/requirements.in $$options --output-file docker/label-studio/requirements.lock && \
+	$$uv pip compile benchmarks/requirements.in --constraint requirements.lock $$options --output-file benchmarks/requirements.lock
 
 .venv/.installed: requirements.lock pyproject.toml
 	@uv=$$(bin/find-uv $(UV_VERSION)) && python=$$(bin/find-python) && echo "Installing Ratchet's environment into .venv (once) ..." && \

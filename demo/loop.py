@@ -96,7 +96,7 @@ class Loop:
         decided = len(self._decisions())
         self.say(f"{len(night.boards)} boards arrive in {self.job.inbox}: {night.title}")
         self._arrive(night.boards)
-        self.say(f"{self._count('pushed')} of them are hard for the served model and wait in Label Studio")
+        self.say(f"{self._count('pushed')} of them wait in Label Studio, drawn by lot or hard for the served model")
         labelled = annotate(self.workspace, self.job, night.truth(), mood=night.mood)
         self.say(f"the simulated annotator labelled {labelled} boards{' in a bad mood' if night.mood == 'bad' else ''}")
         self._wait("sync", lambda: not self._count("pushed"))

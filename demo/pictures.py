@@ -170,7 +170,7 @@ def airflow_pictures(settings: Settings, job: str, folder: Path) -> list[Path]:
 
 
 def label_studio_pictures(settings: Settings, job: str, folder: Path) -> list[Path]:
-    """Label Studio's list of the job's tasks, hardest first, and the page on which a person labels the next one.
+    """Label Studio's list of the job's tasks, lots before the hardest, and the page on which one is labelled.
 
     Raises:
         LookupError: no task of the job waits to be labelled.

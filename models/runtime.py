@@ -49,6 +49,10 @@ class RuntimeRefused(ValueError):
     """A folder that is not an exported model that can run here; the message says why and what to do."""
 
 
+class RuntimeOutdated(RuntimeRefused):
+    """It was exported by another version of the steps around the network."""
+
+
 class Engine(Protocol):
     """What runs the network; safe to share between threads. `name` says which and in what precision it computes."""
 
@@ -162,7 +166,8 @@ def read_description(folder: Path) -> dict[str, Any]:
     """What `runtime.json` of an exported model says.
 
     Raises:
-        RuntimeRefused: it is not there, cannot be read, or belongs to another version of the steps around the network.
+        RuntimeRefused: it is not there or cannot be read.
+        RuntimeOutdated: it belongs to another version of the steps around the network.
     """
     path = folder / DESCRIPTION
     try:
@@ -180,7 +185,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         for name, value in expected.items()
         if description[name] != value
     ]:
-        raise RuntimeRefused(f"{folder} was exported by another version: {'; '.join(other)}; export the model again")
+        raise RuntimeOutdated(f"{folder} was exported by another version: {'; '.join(other)}; export the model again")
     return description
 
 

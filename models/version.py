@@ -1,21 +1,48 @@
-"""A saved model: a folder with `model.json`, which says what it is, and the files the estimator wrote."""
+"""A saved model: a folder with `model.json`, which says what it is, and the files the estimator wrote.
+
+The folder `runtime` in it, if there is one, is the model exported: what predicts, without what trained it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from data.sample import Box, Example
 from models.estimator import ClassFactory, Estimator, create
+from models.runtime import RuntimeOutdated, RuntimeRefused, load_runtime
+
+if TYPE_CHECKING:
+    from models.metrics import EvaluationReport
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 DESCRIPTION = "model.json"
+RUNTIME = "runtime"
 
 
 class ModelRefused(ValueError):
     """A folder that is not a model that can be loaded; the message says why and what to do."""
+
+
+class Predictor(Protocol):
+    """What answers for a model: an estimator, or what was exported of it."""
+
+    threshold: float
+
+    def predict(self, examples: Sequence[Example]) -> list[tuple[Box, ...]]:
+        """The boxes found in each image, each with its score, best first; including those below `threshold`."""
+        ...
+
+    def evaluate(self, data: Sequence[Example]) -> EvaluationReport:
+        """Compare the predictions for `data` with its boxes."""
+        ...
 
 
 def save_model(estimator: Estimator, folder: Path) -> None:
@@ -85,6 +112,24 @@ def load_model(folder: Path) -> Estimator:
     except (LookupError, ValueError) as error:
         raise ModelRefused(f"{folder} cannot be loaded: {error}") from error
     return estimator
+
+
+def load_predictor(folder: Path) -> Predictor:
+    """What was exported of the model saved to `folder`, or its estimator where nothing was, or by another version.
+
+    Raises:
+        ModelRefused: as `load_model`, or what was exported is damaged.
+    """
+    if not (folder / RUNTIME).is_dir():
+        return load_model(folder)
+    describe_model(folder)
+    try:
+        return load_runtime(folder / RUNTIME)
+    except RuntimeOutdated as outdated:
+        logger.warning("%s; the saved estimator predicts in its place", outdated)
+        return load_model(folder)
+    except RuntimeRefused as refused:
+        raise ModelRefused(str(refused)) from refused
 
 
 def _sha256(path: Path) -> str:

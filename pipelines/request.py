@@ -45,10 +45,11 @@ def accept(workspace: Workspace, job: Job, run_id: str, params: Mapping[str, Any
     problems += [f"{gate!r} is no gate; the gates are {', '.join(VERBS)}" for gate in bypass if gate not in VERBS]
     if bypass and not reason:
         problems.append(f"a bypassed gate ({', '.join(bypass)}) needs a reason; say why")
-    models = [model.version for model in workspace.registry.models(job.name)]
-    datasets = [dataset.version for dataset in workspace.registry.datasets(job.name)]
-    for name, known in (("parent", models), ("model_version", models), ("dataset_version", datasets)):
-        if name in asked and asked[name] not in known:
+    named = [name for name in ("parent", "model_version", "dataset_version") if name in asked]
+    models, datasets = _versions(workspace, job) if named or verb != "train" else ([], [])
+    for name in named:
+        known = datasets if name == "dataset_version" else models
+        if asked[name] not in known:
             there = f"there are {', '.join(known)}" if known else "there is none yet"
             problems.append(f"{name} is {asked[name]}, which does not exist; {there}")
     problems += _training_problems(job, asked) if verb == "train" else _comparison_problems(asked)
@@ -70,6 +71,12 @@ def accept(workspace: Workspace, job: Job, run_id: str, params: Mapping[str, Any
 def of_run(workspace: Workspace, job: str, run_id: str) -> Request | None:
     """What a person asked of a run; None if nobody did."""
     return next((asked for asked in workspace.ledger.requests(job) if asked.run_id == run_id), None)
+
+
+def _versions(workspace: Workspace, job: Job) -> tuple[list[str], list[str]]:
+    """The model and the dataset versions there are, the newest last."""
+    models = [model.version for model in workspace.registry.models(job.name)]
+    return models, [dataset.version for dataset in workspace.registry.datasets(job.name)]
 
 
 def _training_problems(job: Job, asked: Mapping[str, Any]) -> list[str]:

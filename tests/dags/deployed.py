@@ -169,7 +169,10 @@ def deployed(folder: Path, jobs: dict[str, dict[str, Any]], database: str | None
         "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
         "AIRFLOW__CORE__PARALLELISM": "6",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+        # How soon others take over what a killed one had.
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
         "AIRFLOW__RATCHET__HOME": str(folder / "home"),
         "AIRFLOW__RATCHET__JOBS": str(folder / "jobs"),
         "AIRFLOW__RATCHET__STORE_ENDPOINT": f"127.0.0.1:{free_seaweedfs_port()}",

@@ -105,7 +105,8 @@ def test_other_programs_can_run_what_is_written_for_them(exported, boards):
         found = {output.shape[-1]: output[0] for output in map(np.asarray, network([batch]).values())}
         assert found[2] == pytest.approx(logits, abs=0.2)
         assert distances(found[4], strides) == pytest.approx(sides, rel=0.1)
-    again = tf.saved_model.load(str(exported.folder / "saved_model")).serve(tf.constant(batch))
+    saved = tf.saved_model.load(str(exported.folder / "saved_model"))
+    again = saved.serve(tf.constant(batch))
     assert again[0].numpy()[0] == pytest.approx(logits, abs=1e-3)
 
 
@@ -175,6 +176,7 @@ def test_without_weights_nothing_is_exported(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_example_that_the_model_cannot_take_stops_the_export(boards, tmp_path):
     blind = Example("blind", boards(0, 1)[0].image, None, (), "bars")
     with pytest.raises(ValueError, match="it has no template"):

@@ -47,7 +47,7 @@ def model(boards) -> FPN:
 @pytest.fixture(scope="module")
 def folder(model, tmp_path_factory) -> Path:
     """The model, exported in float32."""
-    target = tmp_path_factory.mktemp("models") / "runtime"
+    target: Path = tmp_path_factory.mktemp("models") / "runtime"
     export(model, target)
     return target
 
@@ -58,7 +58,7 @@ def runtime(folder, request) -> Runtime:
 
 
 @pytest.fixture
-def described(tmp_path) -> Path:
+def described(tmp_path: Path) -> Path:
     """A folder with a description and one file that is no network."""
     (tmp_path / "network.tflite").write_bytes(b"no network")
     description = {

@@ -12,7 +12,8 @@ import pytest
 from data.sample import Box, Example
 from models.estimator import ClassFactory, ClassType, TrainingReport
 from models.metrics import EvaluationReport
-from models.version import ModelRefused, describe_model, load_model, save_model
+from models.runtime import STEPS
+from models.version import RUNTIME, ModelRefused, describe_model, load_model, load_predictor, save_model
 
 
 class Memory:
@@ -122,3 +123,31 @@ def test_a_model_of_another_kind_is_refused(saved, key, value, message):
     (saved / "model.json").write_text(json.dumps({**description, key: value}))
     with pytest.raises(ModelRefused, match=message):
         load_model(saved)
+
+
+def test_where_nothing_was_exported_the_estimator_predicts(saved):
+    assert isinstance(load_predictor(saved), Memory)
+
+
+def test_what_another_version_exported_is_not_used(saved, caplog):
+    steps = {**STEPS, "registration_reach": 99}
+    description = {"format": 1, "classes": ["a"], "input": "pair", "levels": 1, "threshold": 0.5, "side_multiple": 16}
+    (saved / RUNTIME).mkdir()
+    (saved / RUNTIME / "runtime.json").write_text(
+        json.dumps({**description, "steps": steps, "files": {}, "engines": {}})
+    )
+    assert isinstance(load_predictor(saved), Memory)
+    assert "was exported by another version" in caplog.text
+
+
+def test_a_damaged_export_is_refused(saved):
+    (saved / RUNTIME).mkdir()
+    with pytest.raises(ModelRefused, match=r"runtime is no exported model: it has no runtime\.json"):
+        load_predictor(saved)
+
+
+def test_an_export_does_not_hide_a_damaged_model(saved):
+    (saved / RUNTIME).mkdir()
+    (saved / "word.txt").write_text("other")
+    with pytest.raises(ModelRefused, match=r"word\.txt is not the file that was saved"):
+        load_predictor(saved)

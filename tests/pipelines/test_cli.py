@@ -18,7 +18,8 @@ from typer.testing import CliRunner, Result
 from data.boards import FAMILIES, write_boards
 from data.ledger import Decision
 from data.sample import Sample
-from pipelines import cli, steps
+from pipelines import cli, production, steps
+from pipelines.gates.conditions import Estimate
 from pipelines.settings import ROOT, Settings
 from pipelines.workspace import Workspace
 from tests.pipelines.tiny import Tiny, environment, labelled, tiny_job
@@ -75,6 +76,17 @@ def test_jobs_are_listed_and_a_bad_file_hides_no_other(away: Workspace, run: Run
     assert "nothing" in result.stdout
     assert "broken.yaml has 2 problem(s)" in result.stdout
     assert "estimator is missing" in result.stdout
+
+
+def test_status_tells_of_the_holdout_and_of_production(
+    away: Workspace, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = run("status", "boards").stdout
+    assert "holdout   this holdout (0 images from the start) has decided nothing yet" in said
+    assert "in production" not in said
+    monkeypatch.setattr(production, "estimate", lambda *_: {"precision": Estimate(0.78, 0.7, 0.85, 34)})
+    said = run("status", "boards").stdout
+    assert "precision 0.780 in production (95 % interval 0.700 to 0.850, from 34 images)" in said
 
 
 def test_status_says_what_serves_what_is_missing_and_where_samples_are(away: Workspace, run: Run) -> None:
