@@ -126,7 +126,8 @@ def learn_dag(job: Job) -> DAG:
             approve = PromotionApproval(
                 job=job.name,
                 wait_seconds=approval.wait_seconds,
-                check_seconds=job.deploy_spec.trigger.check_period_seconds,
+                # Each look takes a worker, and for a moment the form from who is about to answer.
+                check_seconds=5 * job.deploy_spec.trigger.check_period_seconds,
             )
             asked, answer = [approve], {"answer": approve.output}
         chain(

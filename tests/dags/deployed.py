@@ -49,7 +49,7 @@ trainSpec:
     waitSeconds: 600
 evalSpec: {{minSupport: 1}}
 deploySpec:
-  trigger: {{condition: {{metric: ap_delta, operator: ">", threshold: 0}}, checkPeriodSeconds: 3}}
+  trigger: {{condition: {{metric: ap_delta, operator: ">", threshold: 0}}, checkPeriodSeconds: {look}}}
   rule: {{name: point}}
   floors: {{classes: 1, domains: 1, known: 1}}
   approval: {approval}
@@ -104,7 +104,10 @@ class Deployed:
         assert imported.labelled == len(numbers)
 
     def first(self, job: str) -> str:
-        """Let a first, poor model serve; its version."""
+        """Let a first, poor model serve, unless one serves; the version that does."""
+        served = self.workspace.served(job)
+        if served is not None:
+            return served.version
         version = self.candidate(job, 0.3, "first")
         steps.run("promote", job, "first", {"answer": {"approved": True, "words": "to begin with", "by": "test"}})
         steps.run("deploy", job, "first")
@@ -163,16 +166,15 @@ def deployed(folder: Path, jobs: dict[str, dict[str, Any]], database: str | None
     (folder / "dags" / "learning.py").write_text(DAGS)
     for name, options in jobs.items():
         (folder / "jobs" / f"{name}.yaml").write_text(
-            JOB.format(name=name, **{"labels": NEVER, "approval": "none", **options})
+            JOB.format(name=name, **{"labels": NEVER, "approval": "none", "look": 1, **options})
         )
     variables = {
         "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
         "AIRFLOW__CORE__PARALLELISM": "6",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
         # How soon others take over what a killed one had.
-        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
-        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
-        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
         "AIRFLOW__RATCHET__HOME": str(folder / "home"),
         "AIRFLOW__RATCHET__JOBS": str(folder / "jobs"),
         "AIRFLOW__RATCHET__STORE_ENDPOINT": f"127.0.0.1:{free_seaweedfs_port()}",
