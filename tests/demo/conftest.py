@@ -30,6 +30,7 @@ trainSpec:
 evalSpec: {{minSupport: 1}}
 deploySpec:
   trigger: {{condition: {{metric: ap_delta, operator: ">", threshold: 0}}}}
+  rule: {{name: point}}
   floors: {{classes: 1, domains: 1, known: 1}}
   pollPeriodSeconds: 1
 schedule: {{nightly: null}}
