@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from models.estimator import ClassFactory, ClassType, TrainingReport
 from models.metrics import EvaluationReport
 from models.runtime import STEPS
 from models.version import RUNTIME, ModelRefused, describe_model, load_model, load_predictor, save_model
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Memory:
@@ -151,3 +155,24 @@ def test_an_export_does_not_hide_a_damaged_model(saved):
     (saved / "word.txt").write_text("other")
     with pytest.raises(ModelRefused, match=r"word\.txt is not the file that was saved"):
         load_predictor(saved)
+
+
+@pytest.mark.slow
+def test_what_was_exported_predicts_without_tensorflow(tmp_path):
+    from models.export import export
+    from models.fpn.detector import FPN
+
+    model = FPN(["hole", "spot"])
+    model._predictor = model._new_predictor(0)
+    save_model(model, tmp_path / "model")
+    export(model, tmp_path / "model" / RUNTIME)
+    check = """
+import sys
+from pathlib import Path
+from models.version import load_predictor
+print(type(load_predictor(Path(sys.argv[1]))).__name__, "tensorflow" in sys.modules)
+"""
+    command = [sys.executable, "-c", check, str(tmp_path / "model")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["Runtime", "False"]
+    assert isinstance(load_model(tmp_path / "model"), FPN)

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from data.boards import FAMILIES, write_boards
 from data.ledger import Decision
 from data.sample import Sample
-from pipelines import cli, production, steps
+from pipelines import cli, deploy, production, steps
 from pipelines.gates.conditions import Estimate
 from pipelines.settings import ROOT, Settings
 from pipelines.workspace import Workspace
@@ -267,9 +267,15 @@ def test_what_people_asked_for_is_kept_and_who_served_when_is_known(here: Worksp
 
 
 @pytest.mark.slow
-def test_a_promotion_at_the_command_line_is_that_persons_approval(here: Workspace, run: Run) -> None:
+def test_a_promotion_at_the_command_line_is_that_persons_approval(
+    here: Workspace, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from pipelines.importing import import_labelled
 
+    def unconfirmed(*_: object) -> None:
+        raise deploy.NotConfirmed("no inference server runs here")
+
+    monkeypatch.setattr(deploy, "confirm", unconfirmed)
     file = here.settings.jobs / "tiny.yaml"
     file.write_text(file.read_text().replace("deploySpec: {", "deploySpec: {approval: human, "))
     import_labelled(here, here.job("tiny"), labelled(range(8)), "import")
