@@ -270,7 +270,7 @@ def run(
     command = [".venv/bin/python", "-m", "benchmarks.inference", *(["--data", str(data)] if data else [])]
     command += ["--steps", str(steps)] if steps != STEPS else []
     said = verdict(reached, default, load)
-    Console().print(table(reached, load))
+    Console(width=140).print(table(reached, load))
     Console().print(f"{said}\nCommand: {shlex.join(command)}")
     record = {
         "command": shlex.join(command),
