@@ -79,6 +79,13 @@ def put_objects(environment: Environment, prefix: str, count: int, deadline: flo
         return sum(pool.map(put, range(THREADS)))
 
 
+def postgresql_programs() -> Path | None:
+    """The folder of initdb and pg_ctl; PATH first, then where Debian keeps each version."""
+    on_path = shutil.which("initdb")
+    found = [Path(on_path).resolve()] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return next((path.parent for path in reversed(found) if path.with_name("pg_ctl").exists()), None)
+
+
 @contextmanager
 def postgresql() -> Iterator[tuple[str, psutil.Process] | None]:
     """A PostgreSQL in a folder of its own: the URL of its first database, and its process. None if none is installed.
@@ -86,9 +93,7 @@ def postgresql() -> Iterator[tuple[str, psutil.Process] | None]:
     Raises:
         subprocess.CalledProcessError: it does not start.
     """
-    on_path = shutil.which("initdb")
-    found = [Path(on_path).resolve()] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    programs = next((path.parent for path in reversed(found) if path.with_name("pg_ctl").exists()), None)
+    programs = postgresql_programs()
     if programs is None:
         yield None
         return

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
+from benchmarks.servers import postgresql_programs
 from demo.airflow_api import AirflowRefused
 from demo.pictures import NoBrowser, browser_page
 from pipelines import steps
@@ -32,7 +33,7 @@ JOBS: dict[str, dict[str, Any]] = {
 def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """The deployment, on PostgreSQL where there is one: SQLite does not keep two schedulers apart."""
     database = None
-    if postgresql.postgresql_programs() is not None:
+    if postgresql_programs() is not None:
         database = postgresql.empty_database(request.getfixturevalue("postgresql_server"))
     with deployed(tmp_path_factory.mktemp("deployed"), JOBS, database) as running:
         yield running
@@ -228,7 +229,7 @@ def test_a_gate_that_waits_survives_the_kill_of(here: Deployed, waiting: int, se
 
 
 def test_two_schedulers_fire_once(here: Deployed, waiting: int) -> None:
-    if postgresql.postgresql_programs() is None:
+    if postgresql_programs() is None:
         pytest.skip("SQLite does not keep two schedulers apart, and there is no PostgreSQL here")
     another = replace(here.server("Airflow scheduler"), name="Second scheduler")
     folder = here.deployment.settings.home / "run"
