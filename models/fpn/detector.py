@@ -13,7 +13,7 @@ import numpy as np
 
 from data.sample import Box, Example
 from models.estimator import ClassFactory, ClassType, TrainingRefused, TrainingReport
-from models.fpn.backend import has_gpu, keras, mixed_precision
+from models.fpn.backend import has_fast_bfloat16, keras, mixed_precision
 from models.fpn.network import MOST_LEVELS, build_network, for_inference
 from models.fpn.predictor import Predictor
 from models.fpn.prepared import Input, PreparedExamples, pixels
@@ -88,7 +88,7 @@ class FPN:
         fresh = frozenset(fresh_ids)
         if fresh and not any(outline.sample_id in fresh for outline in examples.outlines):
             raise TrainingRefused([f"none of the {len(fresh)} fresh_ids is among the {len(examples)} examples"])
-        predictor = self._new_predictor(seed, mixed=has_gpu())
+        predictor = self._new_predictor(seed, mixed=has_fast_bfloat16())
         if self._predictor is not None:
             predictor.network.set_weights(self._predictor.network.get_weights())
         outcome = fit(

@@ -9,13 +9,15 @@ import math
 
 import numpy as np
 
-from models.fpn.backend import keras, layers, ops
+from models.fpn.backend import keras, layers, ops, tf
 from models.fpn.grid import LARGEST_EXPONENT, strides
 
 MOST_LEVELS = 3
 WIDTHS = {2: 8, 4: 16, 8: 48, 16: 64, 32: 96}
 PYRAMID_WIDTH = 48
 PRIOR = 0.01
+# Of everything but convolutions, under mixed precision too: on a CPU, bfloat16 makes the rest slower.
+FLOAT = "float32"
 
 
 def build_network(
@@ -46,7 +48,7 @@ def build_network(
     pyramid = [build.convolution(scales.pop(), PYRAMID_WIDTH, kernel=1)]
     while scales:
         lateral = build.convolution(scales.pop(), PYRAMID_WIDTH, kernel=1)
-        pyramid.insert(0, layers.Add()([lateral, layers.UpSampling2D(2)(pyramid[0])]))
+        pyramid.insert(0, layers.Add(dtype=FLOAT)([lateral, layers.UpSampling2D(2)(pyramid[0])]))
     predicted = [build.residual(build.convolution(level, PYRAMID_WIDTH)) for level in pyramid[:levels]]
     logits, distances = build.head(predicted, classes)
     return keras.Model(pixels, (logits, distances), name="fpn")
@@ -82,6 +84,28 @@ def _with_difference(scaled: keras.KerasTensor) -> keras.KerasTensor:
     return layers.Concatenate()([image, (image - template) * 0.5])
 
 
+def _rectifier() -> layers.ReLU:
+    return layers.ReLU(dtype=FLOAT)
+
+
+class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]
+    """Keras' batch normalisation of [batch, height, width, channels] in TensorFlow's one fused operation.
+
+    Keras composes it of a dozen passes over the features, which on a CPU take as long as all convolutions together.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """The normalised features; in training by the batch's own mean and variance, which the averages follow."""
+        if not training:
+            return tf.compat.v1.nn.fused_batch_norm(
+                inputs, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.epsilon, is_training=False
+            )[0]
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(inputs, self.gamma, self.beta, epsilon=self.epsilon)
+        for average, of_batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average * self.momentum + tf.cast(of_batch, average.dtype) * (1 - self.momentum))
+        return outputs
+
+
 class _Builder:
     """Layers whose initial weights all come from one seed."""
 
@@ -100,13 +124,13 @@ class _Builder:
     ) -> keras.KerasTensor:
         features = self._layer(width, kernel, stride, dilation)(features)
         features = self._normalisation()(features)
-        return layers.ReLU()(features) if activate else features
+        return _rectifier()(features) if activate else features
 
     def residual(self, features: keras.KerasTensor, dilation: int = 1) -> keras.KerasTensor:
         width = features.shape[-1]
         inner = self.convolution(features, width, dilation=dilation)
         inner = self.convolution(inner, width, activate=False)
-        return layers.ReLU()(layers.Add()([features, inner]))
+        return _rectifier()(layers.Add(dtype=FLOAT)([features, inner]))
 
     def head(self, pyramid: list[keras.KerasTensor], classes: int) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """One branch for classes, one for distances; convolutions are shared by the levels, normalisation is not."""
@@ -116,10 +140,10 @@ class _Builder:
         box_outer = self._output(4, "zeros")
         logits, distances = [], []
         for level, stride in zip(pyramid, strides(len(pyramid)), strict=True):
-            inner = layers.ReLU()(self._normalisation()(class_inner(level)))
-            logits.append(layers.Reshape((-1, classes), dtype="float32")(class_outer(inner)))
-            inner = layers.ReLU()(self._normalisation()(box_inner(level)))
-            raw = layers.Reshape((-1, 4), dtype="float32", name=f"raw_distances_{stride}")(box_outer(inner))
+            inner = _rectifier()(self._normalisation()(class_inner(level)))
+            logits.append(layers.Reshape((-1, classes), dtype=FLOAT)(class_outer(inner)))
+            inner = _rectifier()(self._normalisation()(box_inner(level)))
+            raw = layers.Reshape((-1, 4), dtype=FLOAT, name=f"raw_distances_{stride}")(box_outer(inner))
             distances.append(ops.exp(ops.clip(raw, -LARGEST_EXPONENT, LARGEST_EXPONENT)) * (2.0 * stride))
         if len(pyramid) == 1:
             return logits[0], distances[0]
@@ -143,4 +167,4 @@ class _Builder:
     @staticmethod
     def _normalisation() -> layers.BatchNormalization:
         # Keras' default momentum of 0.99 would leave the averages unsettled after a training of a few dozen steps.
-        return layers.BatchNormalization(momentum=0.9, epsilon=1e-3)
+        return FusedBatchNormalization(momentum=0.9, epsilon=1e-3, dtype=FLOAT)

@@ -33,9 +33,12 @@ class AdamW:
         self.weight_decay = weight_decay
         self.moments = [[tf.Variable(tf.zeros_like(weight), trainable=False) for weight in self.weights] for _ in BETAS]
 
-    def apply(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor, step: tf.Tensor) -> None:
-        """One step, `step` of them having been taken before, at the learning rate `rate`; both are float scalars."""
-        clipped, _ = tf.clip_by_global_norm(gradients, LARGEST_GRADIENT)
+    def apply(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """One step, `step` of them having been taken before, at the learning rate `rate`; both are float scalars.
+
+        Returns the norm of all gradients before they were clipped; a step where it is not finite spoils all weights.
+        """
+        clipped, norm = tf.clip_by_global_norm(gradients, LARGEST_GRADIENT)
         powers = [tf.pow(tf.constant(beta), step + 1) for beta in BETAS]
         for weight, first, second, gradient in zip(self.weights, *self.moments, clipped, strict=True):
             if len(weight.shape) > 1:
@@ -52,6 +55,7 @@ class AdamW:
                 epsilon=EPSILON,
                 grad=gradient,
             )
+        return norm
 
     def get_state(self) -> list[np.ndarray]:
         """The moving averages, for a checkpoint."""
