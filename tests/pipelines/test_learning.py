@@ -37,7 +37,7 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledImage]:
 def at_any_price(job: Job) -> Job:
     """The job with a rule that nearly every candidate meets."""
     condition = Condition(metric="ap_delta", operator=">", threshold=-1)
-    floors = job.deploy_spec.floors.model_copy(update={"classes": 1.0, "domains": 1.0})
+    floors = job.deploy_spec.floors.model_copy(update={"known": 1.0, "classes": 1.0, "domains": 1.0})
     return job.model_copy(
         update={
             "deploy_spec": job.deploy_spec.model_copy(
