@@ -41,9 +41,9 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.boards import listed
 from data.boards import FAMILIES, LABELS, draw_board
 from data.formats import FormatRefused
-from data.formats.deeppcb import read
 from data.images import decode
 from data.sample import Box, Example
 from models.metrics import evaluate
@@ -115,13 +115,8 @@ def real(folder: Path) -> list[Pair]:
         FileNotFoundError: the list is not there; the message says where to get the boards.
         FormatRefused: some board, template or annotation of the list cannot be read.
     """
-    listed = folder / "PCBData" / "trainval.txt"
-    if not listed.is_file():
-        raise FileNotFoundError(
-            f"{listed} does not exist; clone https://github.com/tangsanli5201/DeepPCB and give its path with --data"
-        )
     pairs = []
-    for board in read(listed):
+    for board in listed(folder):
         template = board.read_template()
         if template is not None:
             pairs.append(Pair(board.place, board.read(), template, board.boxes, board.domain))

@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.synthetic_to_real import drawn
+from benchmarks.boards import drawn, listed
 from data.boards import LABELS
-from data.formats.deeppcb import read
 from data.images import decode
 from data.sample import Box, Example
 from models.metrics import EvaluationReport, evaluate
@@ -41,18 +40,8 @@ logger = logging.getLogger(__name__)
 
 
 def real_boards(folder: Path) -> Iterator[Example]:
-    """Every board of the trainval list in DeepPCB's `folder`, and its mirror image.
-
-    Raises:
-        FileNotFoundError: the list is not there; the message says where to get the boards.
-        FormatRefused: some board, template or annotation of the list cannot be read.
-    """
-    listed = folder / "PCBData" / "trainval.txt"
-    if not listed.is_file():
-        raise FileNotFoundError(
-            f"{listed} does not exist; clone https://github.com/tangsanli5201/DeepPCB and give its path to this command"
-        )
-    for board in read(listed):
+    """Every board of the trainval list in DeepPCB's `folder`, and its mirror image; errors as those of `listed`."""
+    for board in listed(folder):
         image, template = decode(board.read()), decode(board.read_template() or b"")
         yield Example(board.place, image, template, board.boxes, board.domain)
         width = float(image.shape[1])

@@ -29,8 +29,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.boards import DEEPPCB
 from benchmarks.mixtures import MODELS, Candidates, Population, predict_all, read_reports
-from benchmarks.synthetic_to_real import DEEPPCB, RESULTS
+from benchmarks.synthetic_to_real import RESULTS
 from data.formats import FormatRefused
 from models.paired import Incomparable, PairedDelta, fewest_differing
 from pipelines.holdout import DUE

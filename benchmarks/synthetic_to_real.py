@@ -30,16 +30,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from data.boards import FAMILIES, LABELS, draw_board
-from data.formats import FormatRefused, LabelledImage
-from data.formats.deeppcb import read
-from data.images import decode
-from data.sample import Example
+from benchmarks.boards import DEEPPCB, drawn, real
+from data.boards import LABELS
+from data.formats import FormatRefused
 from models.metrics import EvaluationReport
 from pipelines.settings import ROOT
 from pipelines.train import code_version
 
-DEEPPCB = Path("../shared/datasets/deeppcb")
 RESULTS = ROOT / "benchmarks" / "results"
 METRICS = {"ap": "AP@0.33", "precision": "precision", "recall": "recall", "f1": "F", "ap50": "COCO AP50"}
 
@@ -55,27 +52,6 @@ class Size:
 
 FULL = Size(boards=66, recipe={"steps": 1000}, every=5)
 SHORT = Size(boards=12, recipe={"steps": 150, "crop": 256}, every=25)
-
-
-def drawn(count: int) -> list[Example]:
-    """The first `count` boards of each family."""
-    boards = ((family.name, draw_board(family, index)) for family in FAMILIES.values() for index in range(count))
-    return [Example(board.name, board.image, board.template, board.boxes, family) for family, board in boards]
-
-
-def real(folder: Path, every: int) -> list[Example]:
-    """Every `every`-th board of the trainval list in DeepPCB's `folder`.
-
-    Raises:
-        FileNotFoundError: the list is not there; the message says where to get the boards.
-        FormatRefused: some board, template or annotation of the list cannot be read.
-    """
-    listed = folder / "PCBData" / "trainval.txt"
-    if not listed.is_file():
-        raise FileNotFoundError(
-            f"{listed} does not exist; clone https://github.com/tangsanli5201/DeepPCB and give its path to this command"
-        )
-    return [_example(board) for board in list(read(listed))[::every]]
 
 
 def measure(folder: Path, size: Size, seed: int) -> tuple[dict[str, Any], EvaluationReport]:
@@ -156,13 +132,6 @@ def run(
         command = [".venv/bin/python", "-m", "benchmarks.synthetic_to_real", str(deeppcb), "--seed", str(seed)]
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "synthetic_to_real.json").write_text(json.dumps(record(command, facts, report), indent=2) + "\n")
-
-
-def _example(board: LabelledImage) -> Example:
-    template = board.read_template()
-    return Example(
-        board.place, decode(board.read()), None if template is None else decode(template), board.boxes, board.domain
-    )
 
 
 def _share(value: float | None) -> str:

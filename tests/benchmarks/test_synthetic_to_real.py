@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from benchmarks.synthetic_to_real import drawn, real, record, table
+from benchmarks.boards import drawn
+from benchmarks.synthetic_to_real import record, table
 from data.boards import FAMILIES, LABELS
 from data.sample import Example
 from models.metrics import EvaluationReport, evaluate
@@ -31,22 +31,6 @@ def report(boards: list[Example]) -> EvaluationReport:
         name: [replace(box, score=0.9) for box in boxes if box.label == "pin-hole"] for name, boxes in truth.items()
     }
     return evaluate(truth, found, {board.sample_id: board.domain for board in boards}, LABELS, 0.5)
-
-
-def test_every_family_is_drawn(boards: list[Example]) -> None:
-    assert [board.domain for board in boards] == list(FAMILIES)
-
-
-def test_real_boards_are_read_evenly_spread(deeppcb: Path) -> None:
-    boards = real(deeppcb, 100)
-    assert len(boards) == 10
-    assert all(board.image.shape == (640, 640) and board.template is not None and board.boxes for board in boards)
-    assert {box.label for board in boards for box in board.boxes} == set(LABELS)
-
-
-def test_missing_boards_are_said_with_where_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"trainval\.txt does not exist; clone https://github\.com/"):
-        real(tmp_path, 5)
 
 
 def test_the_command_and_every_metric_are_kept(report: EvaluationReport) -> None:

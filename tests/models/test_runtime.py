@@ -126,7 +126,7 @@ def test_it_evaluates_as_the_estimator(runtime, model, boards):
 
 @pytest.mark.slow
 def test_real_boards_are_answered_as_by_the_estimator(runtime, model, deeppcb):
-    from benchmarks.synthetic_to_real import real
+    from benchmarks.boards import real
 
     examples = real(deeppcb, 400)
     assert_same(runtime.predict(examples), model.predict(examples))

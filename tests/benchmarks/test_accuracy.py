@@ -1,0 +1,68 @@
+"""The benchmark keeps families apart and sums up what its runs reached; what that is, only a run of it can say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from benchmarks.accuracy import METRICS, SPLITS, record, split, summary, table
+from benchmarks.boards import drawn
+from data.boards import LABELS
+from data.sample import Example
+from models.metrics import EvaluationReport, evaluate
+
+FAMILIES = {"group00041", "group13000", "group20085", "group44000", "group50600", "group77000", "group92000"}
+
+
+@pytest.fixture(scope="module")
+def boards() -> list[Example]:
+    return [replace(board, domain=family) for board, family in zip(drawn(1), sorted(FAMILIES), strict=False)]
+
+
+@pytest.fixture
+def report(boards: list[Example]) -> EvaluationReport:
+    """What a model gets that finds everything, and every open at another place too."""
+    truth = {board.sample_id: board.boxes for board in boards}
+    found = {name: [replace(box, score=0.9) for box in boxes] for name, boxes in truth.items()}
+    return evaluate(truth, found, {board.sample_id: board.domain for board in boards}, LABELS, 0.5)
+
+
+def run(report: EvaluationReport, seed: int, ap: float) -> dict[str, Any]:
+    facts = {"seed": seed, "families": {"judge": ["group77000"]}, "cpu_seconds": 100 * (seed + 1)}
+    kept = record(facts, report)
+    return {**kept, "metrics": {**kept["metrics"], "ap": ap}}
+
+
+def test_no_family_plays_two_parts(boards: list[Example]) -> None:
+    for families in SPLITS:
+        assert families.choose | families.judge < FAMILIES
+        assert not families.choose & families.judge
+        parts = [{board.domain for board in part} for part in split(boards, families)]
+        assert parts == [FAMILIES - families.choose - families.judge, families.choose, families.judge]
+    assert not frozenset.intersection(*(families.judge for families in SPLITS))
+
+
+def test_seeds_are_summed_up_beside_the_goals(report: EvaluationReport) -> None:
+    runs = [run(report, seed, ap) for seed, ap in ((0, 0.99), (1, 0.98), (2, 1.0))]
+    summed = json.loads(json.dumps(summary("long", runs)))
+    assert summed["mean"]["ap"] == pytest.approx(0.99)
+    assert summed["spread"]["ap"] == pytest.approx(0.01)
+    assert (summed["seeds"], summed["cpu_seconds"], summed["goals"]["ap"]) == (3, 200, 0.992)
+    assert "spread" in summary("long", runs[:1])
+
+    console = Console(width=140, record=True)
+    console.print(table(runs, summed))
+    lines = console.export_text().splitlines()
+    assert all(any(title in line for line in lines) for title in METRICS.values())
+    assert any("mean" in line and "0.9900" in line for line in lines)
+    assert any("goal" in line and "0.9920" in line for line in lines)
+
+
+def test_a_run_is_kept_by_class_and_family(report: EvaluationReport) -> None:
+    kept = json.loads(json.dumps(run(report, 0, 0.9)))
+    assert kept["per_class"]["ap"]["open"] == 1
+    assert kept["per_family"].keys() == FAMILIES
