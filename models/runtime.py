@@ -209,10 +209,12 @@ def open_engine(engine: str, path: Path, precision: str, threads: int) -> Engine
 
 
 def import_openvino() -> Any:
-    """OpenVINO, without the package that would tell its makers of every import."""
+    """OpenVINO, ready for threads, without the package that would tell its makers of every import."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
+    # It lists NumPy's types at their first use; of two threads that begin this at once, each waits for the other.
+    openvino.Type.u8.to_dtype()
     return openvino
 
 

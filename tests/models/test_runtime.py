@@ -34,6 +34,21 @@ example = Example("", decode(image.read_bytes()), decode(template.read_bytes()),
 print([box.to_json() for box in load_runtime(folder, sys.argv[4]).predict([example])[0]])
 assert not any(name.split(".")[0] == "openvino_telemetry" for name, module in sys.modules.items() if module)
 """
+FIRST_USE_BY_MANY = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+from models.runtime import import_openvino
+openvino = import_openvino()
+together = threading.Barrier(8)
+def use():
+    together.wait()
+    openvino.Type.u8.to_dtype()
+threads = [threading.Thread(target=use) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -259,3 +274,8 @@ def test_a_model_of_another_version_is_refused(described, key, value, message):
 def test_an_unknown_engine_is_refused(described):
     with pytest.raises(RuntimeRefused, match="'tensorrt' is no engine; choose openvino or litert"):
         load_runtime(described, "tensorrt")
+
+
+def test_threads_that_begin_at_once_do_not_wait_for_each_other_for_ever():
+    # Not joined with a timeout: threads that wait so keep the interpreter's lock.
+    subprocess.run([sys.executable, "-c", FIRST_USE_BY_MANY], cwd=ROOT, timeout=60, check=True)
