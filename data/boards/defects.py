@@ -1,12 +1,13 @@
 """The six defects of DeepPCB, drawn as strokes of a pen and kept only if they do to the copper what their name says.
 
 There are three shapes, each on either side of the copper's edge: what an open does to copper, a short does to the gap.
+Only an open has a fourth: it cuts a piece off the rim of a pad.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -50,6 +51,7 @@ DEFECTS = (
     Defect("copper", side=-1, taken=0, given=1),
     Defect("pin-hole", side=1, taken=0, given=1),
 )
+CHIPPED = replace(DEFECTS[0], given=0)
 
 
 class Pen:
@@ -69,17 +71,25 @@ class Pen:
 
     def draw(self, defect: Defect, attempts: int = 80) -> Box | None:
         """Draw one defect at random; its box in pixels of the field, or none where it found no place."""
-        stroke_of = self._across if defect.taken else self._apart if defect.given else self._into_edge
+        if defect.label == CHIPPED.label and self.dice.chance(0.4):
+            defect = CHIPPED
         for _ in range(attempts):
-            stroke = stroke_of(defect.side)
+            stroke = self._stroke(defect)
             if stroke and (box := self._commit(defect, stroke)):
                 return Box(*box, defect.label)
         return None
 
-    def _across(self, side: int) -> list[Capsule] | None:
-        """A stroke from one edge to the opposite one."""
+    def _stroke(self, defect: Defect) -> list[Capsule] | None:
+        if defect is CHIPPED:
+            return self._around() if self.dice.chance(0.6) else self._across(defect.side, slant=1.5)
+        if defect.taken:
+            return self._across(defect.side, slant=0.45)
+        return self._apart(defect.side) if defect.given else self._into_edge(defect.side)
+
+    def _across(self, side: int, slant: float) -> list[Capsule] | None:
+        """A stroke from one edge to the opposite one, up to `slant` askew."""
         dice = self.dice
-        found = self._edge(side, slant=0.45)
+        found = self._edge(side, slant)
         if found is None:
             return None
         (x, y), (ux, uy), thickness = found
@@ -97,6 +107,37 @@ class Pen:
         ]
         return _stroke(points, half)
 
+    def _around(self) -> list[Capsule] | None:
+        """A thin stroke into copper, along its edge, and out again."""
+        dice = self.dice
+        found = self._edge(1, slant=0.6)
+        if found is None:
+            return None
+        (x, y), (ux, uy), thickness = found
+        deep, along = min(dice.uniform(5, 13), thickness * 0.75), dice.sign() * dice.uniform(7, 20)
+        if deep < 4:
+            return None
+        out, begin, end = dice.uniform(0.1, 0.4) * along, -dice.uniform(1, 4), -dice.uniform(1, 6)
+        inner = deep * dice.uniform(0.6, 1)
+        points = [
+            (x + ux * begin, y + uy * begin),
+            (x + ux * deep - uy * out, y + uy * deep + ux * out),
+            (x + ux * inner - uy * (along - out), y + uy * inner + ux * (along - out)),
+            (x + ux * end - uy * along, y + uy * end + ux * along),
+        ]
+        return _stroke(points, dice.uniform(1.3, 2.2))
+
+    def _scribble(self, x: float, y: float, ux: float, uy: float) -> list[Capsule]:
+        """A thin stroke that wanders, from a point towards a direction."""
+        dice = self.dice
+        points = [(x, y)]
+        for _ in range(dice.integer(3, 8)):
+            length, turn = dice.uniform(2, 5), dice.uniform(-1.2, 1.2)
+            ux, uy = _unit(ux - uy * turn, uy + ux * turn)
+            x, y = x + ux * length, y + uy * length
+            points.append((x, y))
+        return _stroke(points, dice.uniform(0.9, 2))
+
     def _into_edge(self, side: int) -> list[Capsule] | None:
         """A stroke that enters at an edge and stops well before the opposite one."""
         dice = self.dice
@@ -104,6 +145,8 @@ class Pen:
         if found is None:
             return None
         (x, y), (ux, uy), thickness = found
+        if dice.chance(0.2):
+            return self._scribble(x - ux, y - uy, ux, uy)
         reach = min(dice.uniform(4, 16), thickness * dice.uniform(0.35, 0.7))
         if reach < 3:
             return None
@@ -122,6 +165,9 @@ class Pen:
         x, y = (dice.uniform(self.margin + 20, size - self.margin - 20) for _ in "xy")
         if side * self.field[int(y), int(x)] < 3:
             return None
+        if dice.chance(0.2):
+            stroke = self._scribble(x, y, *_unit(dice.uniform(-1, 1), dice.uniform(-1, 1)))
+            return stroke if self._keeps_distance(stroke, side) else None
         spot = dice.chance(0.25)
         half = dice.uniform(3.5, 10) if spot else dice.uniform(2, 5.5)
         length = dice.uniform(0, 3) if spot else dice.uniform(4, 22)

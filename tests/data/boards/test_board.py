@@ -16,14 +16,14 @@ from data.formats import deeppcb as deeppcb_format
 from data.sample import box_problems
 
 GOLDEN = {
-    "signal": ("5ea84b31b9eff63b", "2cda3c6a0322bce5"),
-    "mixed": ("0348347be72332db", "e7720c23615bfefc"),
-    "dense": ("5008548f53f848d6", "b5205e2a4f737397"),
-    "power": ("e2b8c450ff21ffe0", "b90cde69c4280ace"),
-    "ground": ("6157dc40d4da2b58", "7a6691e83bb4e500"),
-    "edge": ("c99155f8888c6ea3", "aa8522187845b415"),
-    "round": ("4b637321c7f07054", "df173eaa86b1037c"),
-    "flex": ("f04a31ba9f491e82", "40d42f73fdd3df91"),
+    "signal": ("70ae74760cfdb3d2", "cbbd8caca25233f0"),
+    "mixed": ("15574e9f6de22396", "03d22752f0bd5401"),
+    "dense": ("cb1f79c403d7ff36", "b2f9264386210e4c"),
+    "power": ("b64257abfc9cec71", "fdb89cb88340c76b"),
+    "ground": ("cc7d37b5e1ded03e", "bc88422467807030"),
+    "edge": ("98eb8944a264096b", "5b478821da8ead45"),
+    "round": ("fe7af29d389976b4", "991b1ae1b535e884"),
+    "flex": ("9a754f33dab521e8", "51c72ca1c6118648"),
 }
 
 
