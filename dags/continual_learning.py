@@ -208,7 +208,7 @@ def _form(job: Job) -> dict[str, Param]:
             None,
             **recipe_schema(job),
             title="Recipe parameters",
-            description="For this training, over those of the job; also `seed`.",
+            description="For this training, over those of the job; also `seed`, `method`, `memory`.",
             section="Recipe",
         ),
     }

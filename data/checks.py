@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from data.images import Limits
@@ -35,13 +36,18 @@ class CheckReport:
 
 
 def check_labels(
-    rows: Iterable[tuple[Sample, Annotation]], classes: Sequence[str], limits: Limits = LIMITS
+    rows: Iterable[tuple[Sample, Annotation]],
+    classes: Sequence[str],
+    limits: Limits = LIMITS,
+    earlier: Iterable[Collection[str] | None] = (),
 ) -> CheckReport:
     """Check samples with their labels against the job's `classes` and the `limits` of its images.
 
-    Each sample must be given once, in one split, within the limits; each box must be of a known class, have corners
-    that are numbers, sides of at least 1 px, and lie in its image. A class without a box is counted, not refused: few
-    new samples rarely have every class.
+    Each sample must be given once, in one split, within the limits; each box must be of a known class, one that its
+    annotator was asked about, have corners that are numbers, sides of at least 1 px, and lie in its image. A class
+    without a box is counted, not refused: few new samples rarely have every class. But some image must have been
+    labelled for it, one of these or of the dataset's others; `earlier` has what each of those was labelled for (None:
+    all classes), and is read only as far as needed.
     """
     import pandas
 
@@ -49,6 +55,7 @@ def check_labels(
     samples = pandas.DataFrame(_sample_records(pairs))
     boxes = pandas.DataFrame(_box_records(pairs))
     failures = [*_failures("samples", samples, _sample_rules(limits)), *_failures("boxes", boxes, _box_rules(classes))]
+    failures += _never_asked(chain((annotation.classes for _, annotation in pairs), earlier), classes)
     return CheckReport(failures, _statistics(pairs, classes))
 
 
@@ -76,6 +83,7 @@ def _box_records(pairs: Sequence[tuple[Sample, Annotation]]) -> list[dict[str, A
             "corners": str((box.x1, box.y1, box.x2, box.y2)),
             "side": min(box.width, box.height),
             "outside": max(-box.x1, -box.y1, box.x2 - sample.width, box.y2 - sample.height),
+            "not_asked": "" if annotation.classes is None or box.label in annotation.classes else box.label,
         }
         for sample, annotation in pairs
         for box in annotation.boxes
@@ -121,7 +129,23 @@ def _box_rules(classes: Sequence[str]) -> dict[str, Expectation]:
         f"more than {TOLERANCE:g} px outside their image": expect.ExpectColumnValuesToBeBetween(
             column="outside", max_value=TOLERANCE
         ),
+        "of a class that their annotator was not asked about": expect.ExpectColumnValuesToBeInSet(
+            column="not_asked", value_set=[""]
+        ),
     }
+
+
+def _never_asked(labelled_for: Iterable[Collection[str] | None], classes: Sequence[str]) -> list[str]:
+    """What is said of the classes that no image was labelled for; nothing where there is no image."""
+    missing: set[str] | None = None
+    for asked in labelled_for:
+        missing = set() if asked is None else (set(classes) if missing is None else missing).difference(asked)
+        if not missing:
+            return []
+    if missing is None:
+        return []
+    listed = ", ".join(name for name in classes if name in missing)
+    return [f"no image was labelled for {listed}; label images for that, or take it from the job's classes"]
 
 
 def _failures(kind: str, table: pandas.DataFrame, rules: Mapping[str, Expectation]) -> list[str]:
@@ -185,6 +209,9 @@ def _statistics(pairs: Sequence[tuple[Sample, Annotation]], classes: Sequence[st
         "samples_per_split": dict(Counter(sample.split for sample, _ in pairs)),
         "samples_per_domain": dict(Counter(sample.domain for sample, _ in pairs)),
         "samples_without_box": sum(not annotation.boxes for _, annotation in pairs),
+        "samples_labelled_for_some_classes": sum(
+            not set(classes).issubset(annotation.classes) for _, annotation in pairs if annotation.classes is not None
+        ),
         "boxes_per_class": {name: boxes[name] for name in classes},
         "absent_classes": [name for name in classes if not boxes[name]],
     }

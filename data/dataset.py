@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from operator import index
@@ -113,9 +113,19 @@ class Dataset:
         for batch in self._of(split).to_batches(max_chunksize=1000):
             yield from map(Row.from_json, batch.to_pylist())
 
-    def examples(self, split: Split) -> Examples:
-        """The samples of a split in the order of their ids; an image is decoded whenever it is asked for."""
-        return Examples(self._of(split), self._shards)
+    def examples(self, split: Split, only: Collection[str] | None = None) -> Examples:
+        """The samples of a split in the order of their ids, of them `only` those with these ids.
+
+        An image is decoded whenever it is asked for.
+        """
+        table = self._of(split)
+        if only is not None:
+            import pyarrow
+            from pyarrow import compute
+
+            wanted = pyarrow.array(sorted(only), pyarrow.string())
+            table = table.filter(compute.is_in(table["sample_id"], value_set=wanted)).combine_chunks()
+        return Examples(table, self._shards)
 
     @property
     def added(self) -> frozenset[str]:
@@ -196,6 +206,7 @@ class Examples(Sequence[Example]):
             template=template,
             boxes=row.annotation.boxes,
             domain=sample.domain,
+            classes=None if row.annotation.classes is None else frozenset(row.annotation.classes),
         )
 
     def _image(self, shard: int, image_id: str) -> np.ndarray:

@@ -44,6 +44,7 @@ class Row:
             "annotator": annotation.annotator,
             "labelled_at": annotation.updated_at,
             "reference": annotation.reference,
+            "classes": None if annotation.classes is None else list(annotation.classes),
             "boxes": sorted(
                 (box.without_score().to_json() for box in annotation.boxes),
                 key=lambda box: (box["x1"], box["y1"], box["x2"], box["y2"], box["label"]),
@@ -71,6 +72,7 @@ class Row:
                 annotator=record["annotator"],
                 updated_at=record["labelled_at"],
                 reference=record["reference"],
+                classes=None if record["classes"] is None else tuple(record["classes"]),
             ),
             part=record["part"],
             shard=record["shard"],
@@ -158,5 +160,6 @@ def _schema() -> pyarrow.Schema:
             ("boxes", pyarrow.list_(pyarrow.struct([*corners, ("label", text)]))),
             ("removed", pyarrow.bool_()),
             ("part", number),
+            ("classes", pyarrow.list_(text)),
         ]
     )

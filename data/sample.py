@@ -90,18 +90,24 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What one person said about one sample; `id` is the hash of exactly that."""
+    """What one person said about one sample; `id` is the hash of exactly that.
+
+    `classes` are the classes that the annotator was asked about, sorted; whether the image shows any other is unknown.
+    None stands for all classes of the job, whichever they are.
+    """
 
     sample_id: str
     boxes: tuple[Box, ...]
     annotator: str
     updated_at: str
     reference: str = ""
+    classes: tuple[str, ...] | None = None
 
     @property
     def id(self) -> str:
         boxes = sorted(json.dumps(box.without_score().to_json(), sort_keys=True) for box in self.boxes)
-        content = json.dumps([self.sample_id, self.annotator, boxes])
+        said = [self.sample_id, self.annotator, boxes]
+        content = json.dumps(said if self.classes is None else [*said, sorted(self.classes)])
         return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -116,13 +122,17 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Example:
-    """What an estimator learns from: a uint8 grey image [height, width], its template of the same shape, its boxes."""
+    """What an estimator learns from: a uint8 grey image [height, width], its template of the same shape, its boxes.
+
+    Where `classes` is not None, whether the image shows any other class is unknown, not ruled out.
+    """
 
     sample_id: str
     image: np.ndarray
     template: np.ndarray | None
     boxes: tuple[Box, ...]
     domain: str
+    classes: frozenset[str] | None = None
 
 
 def sha256(content: bytes) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from data.sample import Box, Example
 
@@ -33,7 +33,10 @@ class TrainingDiverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a training did: the steps it took, the one whose weights were kept, its losses and validation scores."""
+    """What a training did: the steps it took, the one whose weights were kept, its losses and validation scores.
+
+    `warnings` are sentences about what the training data cannot teach.
+    """
 
     steps: int
     best_step: int
@@ -43,6 +46,7 @@ class TrainingReport:
     stopped_early: bool = False
     resumed_from: int = 0
     validation: list[dict[str, float]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with every field."""
@@ -68,7 +72,13 @@ class Estimator(Protocol):
         seed: int = 0,
         **recipe: Any,
     ) -> TrainingReport:
-        """Learn from `train_data`, starting from the weights that are loaded, or from random ones if none are."""
+        """Learn from `train_data`, starting from the weights that are loaded, or from random ones if none are.
+
+        Further keywords are the recipe and `fresh_ids`, the ids of the examples that are new to these weights. One that
+        names `distil` is told `distil=True` where it shall stay close to the weights it starts from (learning without
+        forgetting, arXiv 1606.09282). An example's `classes`, where there are any, say which classes it is labelled
+        for: of others it must learn nothing.
+        """
         ...
 
     def predict(self, examples: Sequence[Example]) -> list[tuple[Box, ...]]:
@@ -85,6 +95,19 @@ class Estimator(Protocol):
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote."""
+        ...
+
+
+@runtime_checkable
+class Extendable(Protocol):
+    """An estimator that can learn more classes without forgetting those it knows."""
+
+    def extend(self, classes: Sequence[str]) -> None:
+        """Make room for all of `classes`, of which it knows some.
+
+        Raises:
+            ValueError: a class that it knows is not among them.
+        """
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -93,26 +93,39 @@ class _Image:
     scores: np.ndarray
 
 
+def judged(boxes: Iterable[Box], labelled: Collection[str] | None) -> list[Box]:
+    """Those of a model's boxes that can be judged in an image that was `labelled` for these classes (None: for all).
+
+    Whether it shows any other class is unknown, so that finding one is neither right nor wrong.
+    """
+    return [box for box in boxes if labelled is None or box.label in labelled]
+
+
 def evaluate(
     truth: Mapping[str, Sequence[Box]],
     predicted: Mapping[str, Sequence[Box]],
     domains: Mapping[str, str],
     classes: Sequence[str],
     threshold: float,
+    labelled: Mapping[str, Collection[str] | None] | None = None,
 ) -> EvaluationReport:
     """Compare the boxes predicted for each image of `truth` with the true ones; an image without predictions counts.
 
     Precision, recall and F are over predictions that score at least `threshold`, AP and AP50 over all of them. Scores
-    count to six digits, so that the stored report says exactly what was measured.
+    count to six digits, so that the stored report says exactly what was measured. `classes` are those that the model
+    knows; others that `truth` has are judged too, and all their boxes are missed. `labelled` has the classes that an
+    image was labelled for, where that is not all: what is predicted of others there is left out.
 
     Raises:
-        ValueError: images without a domain, predictions for images that are not in `truth`, or labels that are not in
-            `classes`.
+        ValueError: images without a domain, predictions for images that are not in `truth`, or predicted labels that
+            are not in `classes`.
     """
     _check(truth, predicted, domains, classes)
+    classes = [*classes, *sorted({box.label for boxes in truth.values() for box in boxes}.difference(classes))]
     images = {}
     for name in sorted(truth):
-        ranked = sorted(predicted.get(name, ()), key=lambda box: -(1.0 if box.score is None else box.score))
+        asked = judged(predicted.get(name, ()), (labelled or {}).get(name))
+        ranked = sorted(asked, key=lambda box: -(1.0 if box.score is None else box.score))
         right = match(truth[name], ranked)
         images[name] = _Image(domains[name], truth[name], ranked, right, scores(ranked).round(SCORE_DIGITS))
     groups: dict[str, dict[str, _Image]] = {}
@@ -151,9 +164,9 @@ def _check(
         problems.append(f"there are images without a domain: {', '.join(homeless[:5])}")
     if strangers := sorted(set(predicted) - set(truth)):
         problems.append(f"there are predictions for images without a truth: {', '.join(strangers[:5])}")
-    labels = {box.label for boxes in (*truth.values(), *predicted.values()) for box in boxes}
+    labels = {box.label for boxes in predicted.values() for box in boxes}
     if unknown := sorted(labels - set(classes)):
-        problems.append(f"the labels {', '.join(unknown)} are not among the classes {', '.join(classes)}")
+        problems.append(f"the predicted labels {', '.join(unknown)} are not among the classes {', '.join(classes)}")
     if problems:
         raise ValueError("; ".join(problems))
 

@@ -13,7 +13,7 @@ from models.estimator import ClassFactory, ClassType, TrainingRefused
 SIDE_UNIT = 32
 SHORTEST_SIDE = 64
 # What every training is told besides its recipe.
-CONTRACT = ("checkpoint_dir", "seed", "fresh_ids")
+CONTRACT = ("checkpoint_dir", "seed", "fresh_ids", "distil")
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Recipe:
 
 
 BUILT_IN: dict[str, type[Any]] = {"FPN": Recipe}
+DISTILLING = frozenset({"FPN"})
 
 
 def settings_of(alias: str) -> dict[str, Any] | None:
@@ -79,6 +80,14 @@ def settings_of(alias: str) -> dict[str, Any] | None:
     if not named and any(each.kind is each.VAR_KEYWORD for each in taken):
         return None
     return {name: hints.get(name, Any) for name in named}
+
+
+def learns_by_distillation(alias: str) -> bool | None:
+    """Whether an estimator's `train` names the keyword `distil`; None for one that is not registered here yet."""
+    if alias in BUILT_IN:
+        return alias in DISTILLING
+    registered: Any = ClassFactory.registry.get((ClassType.GENERAL, alias))
+    return None if registered is None else "distil" in inspect.signature(registered.train).parameters
 
 
 def recipe_problems(alias: str, settings: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -114,7 +115,7 @@ class Runtime:
 
         def read(index: int) -> Example:
             example = data[index]
-            known[index] = Example(example.sample_id, np.zeros((0, 0), np.uint8), None, example.boxes, example.domain)
+            known[index] = replace(example, image=np.zeros((0, 0), np.uint8), template=None)
             return example
 
         found = dict(enumerate(self.stream(range(len(data)), read)))
@@ -124,6 +125,7 @@ class Runtime:
             {known[index].sample_id: known[index].domain for index in found},
             self.classes,
             self.threshold,
+            {known[index].sample_id: known[index].classes for index in found},
         )
 
     def _boxes(self, example: Example, *, alone: bool) -> tuple[Box, ...]:

@@ -186,6 +186,10 @@ def import_(
     job: JobName,
     path: Annotated[Path, typer.Argument(help="A data set of labelled images.", exists=True)],
     form: Annotated[str, typer.Option("--format", help="deeppcb, coco, voc, yolo, folder or index.")],
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="The classes that the labels cover, where that is not all of the job's."),
+    ] = None,
 ) -> None:
     """Take in images that are labelled already."""
     from data.formats import FORMATS
@@ -195,8 +199,9 @@ def import_(
     if form not in FORMATS:
         raise typer.BadParameter(f"{form!r} is none of {', '.join(FORMATS)}", param_hint="--format")
     workspace = deployment()
+    covered = None if classes is None else [name for part in classes.split(",") if (name := part.strip())]
     imported = import_labelled(
-        workspace, workspace.job(job), FORMATS[form].read(path), annotator=f"import by {getuser()}"
+        workspace, workspace.job(job), FORMATS[form].read(path), annotator=f"import by {getuser()}", classes=covered
     )
     _say(f"{imported.labelled} labelled images are in")
     for problem in imported.refused:

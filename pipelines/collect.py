@@ -6,14 +6,20 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+
+import numpy as np
 
 from data.dataset import ACCEPTED
+from data.frames import same_frame
 from data.images import ImageRefused, decode
+from data.ledger import SampleState
 from data.sample import Example, Prediction, Sample
-from data.store import StoredObject
+from data.store import ObjectMissing, StoredObject
+from pipelines.informative import Surroundings
 from pipelines.ingest import Arrival, ingest, refuse, refuse_unread
 from pipelines.job import Job
-from pipelines.mine import choose
+from pipelines.mine import NEAR_DUPLICATE, choose
 from pipelines.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -21,17 +27,26 @@ logger = logging.getLogger(__name__)
 LARGEST_BATCH = 1000
 NO_MODEL = "none"
 PREDICTION_BATCH = 64
+# What people were asked about, and of how many in each of these states it is remembered how they look.
+ASKED: tuple[SampleState, ...] = ("selected", "pushed", "labelled", "skipped")
+REMEMBERED = 2000
+# A comparison needs two images; what was compared last is likely to be compared again.
+KEPT_DECODED = 16
 
 
 @dataclass
 class Collected:
-    """How many images one collection took in, refused, left waiting for their template, predicted and chose."""
+    """How many images one collection took in, refused, left waiting for their template, predicted and chose.
+
+    And how many it would have chosen, were they not near-duplicates of others.
+    """
 
     arrived: int = 0
     refused: int = 0
     waiting_for_template: int = 0
     predicted: int = 0
     chosen: int = 0
+    near_duplicates: int = 0
     model_version: str | None = None
 
 
@@ -125,7 +140,8 @@ def _mine(workspace: Workspace, job: Job, collected: Collected) -> None:
     waiting = counts.get("selected", 0) + counts.get("pushed", 0)
     # Boxes that just miss the threshold are what a model is unsure of; all those below them are noise.
     splits = {sample.id: sample.split for sample in samples}
-    for choice in choose(job, predictions, splits, already_waiting=waiting, minimum_score=threshold / 2):
+    surroundings = _surroundings(workspace, job)
+    for choice in choose(job, predictions, splits, surroundings, waiting, minimum_score=threshold / 2):
         if served is not None:
             workspace.ledger.add_prediction(job.name, shown[choice.sample_id], choice.hardness)
         if choice.chosen:
@@ -140,6 +156,29 @@ def _mine(workspace: Workspace, job: Job, collected: Collected) -> None:
             collected.chosen += 1
         else:
             workspace.ledger.pass_over(job.name, choice.sample_id, choice.hardness)
+            collected.near_duplicates += choice.reason == NEAR_DUPLICATE
+
+
+def _surroundings(workspace: Workspace, job: Job) -> Surroundings:
+    """What the ledger knows of the samples to choose among, and of those that people were asked about of late."""
+
+    @lru_cache(maxsize=KEPT_DECODED)
+    def image(sample_id: str) -> np.ndarray:
+        return decode(workspace.sample_bytes(sample_id), ACCEPTED)
+
+    def alike(first: str, second: str) -> bool:
+        try:
+            return same_frame(image(first), image(second))
+        except (ObjectMissing, ImageRefused):
+            return False  # damaged in the store: whether they show the same is not known, so people are asked
+
+    ledger = workspace.ledger
+    return Surroundings(
+        looks={look.sample_id: look for look in ledger.looks(job.name, "arrived")},
+        asked=[look for state in ASKED for look in ledger.looks(job.name, state, REMEMBERED)],
+        support=ledger.support(job.name, "train"),
+        same_frame=alike,
+    )
 
 
 def _predict(workspace: Workspace, job: Job, samples: list[Sample], version: str) -> tuple[list[Prediction], float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Iterator
 
 from data.checks import CheckReport, check_labels
 from data.registry import DatasetVersion
@@ -30,14 +31,16 @@ def curate(workspace: Workspace, job: Job, run_id: str) -> DatasetVersion:
 
     Raises:
         TrainingActive: another run is training now.
-        DataRefused: a check failed; the claim is given back and nothing is written.
+        DataRefused: a check failed, or no image was labelled for one of the job's classes; the claim is given back and
+            nothing is written.
     """
     ledger = workspace.ledger
     training = ledger.claim_training(job.name, run_id)
     if training.dataset_version is not None:
         return workspace.registry.dataset_version(job.name, training.dataset_version)
     added, removed = ledger.unversioned(job.name, run_id)
-    report = check_labels(added, job.classes, limits(job))
+    changed = {sample.id for sample, _ in added}.union(removed)
+    report = check_labels(added, job.classes, limits(job), _labelled_for(workspace, job, changed))
     if not report.success:
         refusal = DataRefused(report)
         ledger.fail_training(job.name, run_id, str(refusal))
@@ -48,3 +51,11 @@ def curate(workspace: Workspace, job: Job, run_id: str) -> DatasetVersion:
     ledger.record_dataset(job.name, run_id, version.version, added, removed)
     logger.info("dataset %s: %d to train, %d held out", version.version, version.train_count, version.holdout_count)
     return version
+
+
+def _labelled_for(workspace: Workspace, job: Job, changed: Collection[str]) -> Iterator[Collection[str] | None]:
+    """The classes that each sample of the newest dataset version was labelled for, but for those that are `changed`."""
+    if workspace.registry.datasets(job.name):
+        for row in workspace.registry.dataset(job.name).rows():
+            if row.sample.id not in changed:
+                yield row.annotation.classes

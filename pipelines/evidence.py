@@ -11,7 +11,7 @@ from urllib.parse import quote
 from PIL import Image, ImageDraw, ImageFont
 
 from data.sample import Box, Example, sha256
-from models.metrics import Counts, EvaluationReport
+from models.metrics import Counts, EvaluationReport, judged
 from pipelines.evaluate import Comparison
 from pipelines.job import Job
 from pipelines.workspace import Workspace
@@ -110,10 +110,11 @@ def draw(example: Example, boxes: Sequence[Box], classes: Sequence[str]) -> byte
 
 
 def found_in(workspace: Workspace, job: str, version: str, examples: Sequence[Example]) -> list[tuple[Box, ...]]:
-    """What a stored model version finds in each image, from its threshold on."""
+    """What a stored model version finds in each image, of the classes it was labelled for, from its threshold on."""
     estimator = workspace.estimator(job, version)
     return [
-        tuple(box for box in boxes if (box.score or 0) >= estimator.threshold) for boxes in estimator.predict(examples)
+        tuple(box for box in judged(boxes, example.classes) if (box.score or 0) >= estimator.threshold)
+        for example, boxes in zip(examples, estimator.predict(examples), strict=True)
     ]
 
 

@@ -14,8 +14,13 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel, to_snake
 
+from models.recipe import learns_by_distillation
 from pipelines.miners import MiningRefused, create_miner
 
+Method = Literal["finetune", "replay", "lwf", "replay+lwf", "joint"]
+METHODS: tuple[Method, ...] = get_args(Method)
+REPLAYING: tuple[Method, ...] = ("replay", "replay+lwf")
+DISTILLING: tuple[Method, ...] = ("lwf", "replay+lwf")
 Operator = Literal[">", ">=", "<", "<=", "==", "!="]
 OPERATOR_WORDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "=": "=="}
 CLOCK_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
@@ -192,7 +197,7 @@ class DatasetSpecification(Specification):
 class HardExampleMining(Specification):
     """Which images people are asked about: a miner's choice and a random share, within a budget."""
 
-    name: str = "IBT"
+    name: str = "Informative"
     parameters: dict[str, float] = Field(default_factory=dict)
     mine_empty: bool = True
     random_share: float = Field(default=0.1, ge=0, le=1)
@@ -207,9 +212,15 @@ class EstimatorSpecification(Specification):
 
 
 class TrainSpecification(Specification):
-    """When and how to train: `parameters` are the recipe's, those of `updateParameters` differ once a model serves."""
+    """When and how to train: `parameters` are the recipe's, those of `updateParameters` differ once a model serves.
+
+    `method` says what keeps an update from forgetting, `memory` how many of the samples that its parent learnt from
+    it is shown again, at most, by a method that replays.
+    """
 
     trigger: Trigger = Trigger(condition=Condition(metric="num_of_samples", operator=">=", threshold=500))
+    method: Method = "replay"
+    memory: int = Field(default=500, ge=1)
     parameters: dict[str, Any] = Field(default_factory=dict)
     update_parameters: dict[str, Any] = Field(default_factory=dict)
     seed: int = 0
@@ -350,9 +361,20 @@ def load_job(path: Path) -> Job:
     problems += _metric_problems(document)
     if job is not None:
         problems += _mining_problems(job.hard_example_mining)
+        problems += method_problems(job.estimator.name, job.train_spec.method, place="trainSpec.method")
     if job is None or problems:
         raise JobRefused(path, problems)
     return job
+
+
+def method_problems(estimator: str, method: str, *, place: str = "method") -> list[str]:
+    """What is wrong with updating an estimator by a method, as far as the estimator is known here."""
+    if method not in METHODS:
+        return [f"{place} is {method!r}; it must be one of {', '.join(METHODS)}"]
+    if method in DISTILLING and learns_by_distillation(estimator) is False:
+        allowed = ", ".join(each for each in METHODS if each not in DISTILLING)
+        return [f"{place} is {method!r}, but the training of {estimator} takes no distil; choose one of {allowed}"]
+    return []
 
 
 def _metric_problems(document: Mapping[str, Any]) -> Iterator[str]:

@@ -8,13 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
 
 from pipelines.job import Job
 from pipelines.labelling import tasks
-from pipelines.labelling.project import LabellingProject, connect, ensure_project, find_project
+from pipelines.labelling.project import LabellingProject, asked_classes, connect, ensure_project, find_project
 from pipelines.labelling.pull import Pulled, Pulling, time_of
 from pipelines.labelling.push import Pushing
 from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +51,12 @@ def push(workspace: Workspace, job: Job) -> Pushed:
     result = Pushed()
     with _alone(workspace, job) as check_alone:
         bucket = workspace.settings.store_bucket
-        project = ensure_project(connect(workspace.settings), job, bucket)
+        client = connect(workspace.settings)
+        found = find_project(client, job.name)
+        if found is not None and asked_classes(found) != set(job.classes):
+            # What people said so far is about the classes of the page as it is, which is about to change.
+            _pull(workspace, job, client, found)
+        project = ensure_project(client, job, bucket)
         result.project = f"{workspace.settings.label_studio_url}/projects/{project.id}/data"
         pushing = Pushing(workspace.ledger, job, project, bucket)
         while batch := workspace.ledger.selected(job.name, limit=BATCH):
@@ -69,21 +78,7 @@ def pull(workspace: Workspace, job: Job) -> Pulled:
     with _alone(workspace, job):
         client = connect(workspace.settings)
         found = find_project(client, job.name)
-        if found is None:
-            return Pulled()
-        now = parsedate_to_datetime(client.projects.with_raw_response.get(found.id).headers["date"])
-        pulling = Pulling(workspace.ledger, job, LabellingProject(client, found.id))
-        since = _moment(workspace, job, READ_UNTIL)
-        newest = _moment(workspace, job, NEWEST_CHANGE)
-        for task in tasks.read(pulling.project, tasks.changed_after(since), annotations=True):
-            pulling.take(task)
-            newest = max(newest, time_of(task["updated_at"]))
-        pulling.skip_deleted(now)
-        workspace.ledger.set_mark(job.name, NEWEST_CHANGE, newest.isoformat())
-        workspace.ledger.set_mark(job.name, READ_UNTIL, max(since, now - OVERLAP).isoformat())
-    for problem in pulling.pulled.problems:
-        logger.warning("%s", problem)
-    return pulling.pulled
+        return Pulled() if found is None else _pull(workspace, job, client, found)
 
 
 def changed(workspace: Workspace, job: Job) -> int:
@@ -94,6 +89,23 @@ def changed(workspace: Workspace, job: Job) -> int:
         return 0
     since = _moment(workspace, job, NEWEST_CHANGE)
     return tasks.count(LabellingProject(client, found.id), tasks.touched(), tasks.changed_after(since))
+
+
+def _pull(workspace: Workspace, job: Job, client: LabelStudio, found: Any) -> Pulled:
+    """Read what changed in the project `found`, Label Studio's own record of it; to be called by one at a time."""
+    now = parsedate_to_datetime(client.projects.with_raw_response.get(found.id).headers["date"])
+    pulling = Pulling(workspace.ledger, job, LabellingProject(client, found.id), asked_classes(found))
+    since = _moment(workspace, job, READ_UNTIL)
+    newest = _moment(workspace, job, NEWEST_CHANGE)
+    for task in tasks.read(pulling.project, tasks.changed_after(since), annotations=True):
+        pulling.take(task)
+        newest = max(newest, time_of(task["updated_at"]))
+    pulling.skip_deleted(now)
+    workspace.ledger.set_mark(job.name, NEWEST_CHANGE, newest.isoformat())
+    workspace.ledger.set_mark(job.name, READ_UNTIL, max(since, now - OVERLAP).isoformat())
+    for problem in pulling.pulled.problems:
+        logger.warning("%s", problem)
+    return pulling.pulled
 
 
 @contextmanager

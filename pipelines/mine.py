@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 
 from data.ledger import LOT
 from data.sample import Prediction, Split
+from pipelines.informative import Picked, Surroundings, pick
 from pipelines.job import Job
-from pipelines.miners import TOLERANCE, Judgement, MiningRefused, create_miner, draw, score_problems
+from pipelines.miners import TOLERANCE, Informative, Judgement, MiningRefused, create_miner, draw, score_problems
+
+NEAR_DUPLICATE = "near-duplicate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +20,9 @@ class Choice:
     """Whether people are asked about a sample, and why.
 
     Attributes:
-        reason: `random`, the miner's name, or `nothing found` if chosen; else `held out`, `not hard` or `beyond the
-            budget`.
-        hardness: in [0, 1]; 1 is hardest.
+        reason: `random`, the miner's name, or `nothing found` if chosen; else `held out`, `not hard`, `near-duplicate`
+            or `beyond the budget`.
+        hardness: in [0, 1]; 1 is hardest. With the miner Informative, what the sample is worth beside those chosen.
         probability: of being chosen as it was; of what was not chosen, of being drawn by lot.
     """
 
@@ -34,6 +37,7 @@ def choose(
     job: Job,
     predictions: Sequence[Prediction],
     splits: Mapping[str, Split],
+    surroundings: Surroundings,
     already_waiting: int = 0,
     *,
     minimum_score: float = 0.0,
@@ -47,6 +51,9 @@ def choose(
     has too few samples for go to the other. Where nothing was found and the miner therefore has no verdict, `mineEmpty`
     makes the image as hard as can be.
 
+    The miner Informative picks the hard ones as a set, beside the lots and what people were asked about before: never
+    a near-duplicate of any of these.
+
     A lot is the hash of a sample's id, a part of a place is given or not by the hash of all of them, so that each
     sample's `probability` is exact, the order of `predictions` plays no part, and asking again gives the same answer.
     What arrives while the budget is used up has no chance: the lots speak for what arrived while there were places.
@@ -55,6 +62,7 @@ def choose(
         job: the job whose `hardExampleMining` and `trainProb` decide.
         predictions: what one model found, one for each sample, every box with its score.
         splits: the side of each of these samples.
+        surroundings: what else is known of them, and of those that people were asked about before.
         already_waiting: how many samples wait for people now.
         minimum_score: boxes below it do not count as found.
 
@@ -65,31 +73,53 @@ def choose(
     miner = create_miner(mining.name, mining.parameters)
     _check(predictions)
     unclear = Judgement(mining.mine_empty, 1.0 if mining.mine_empty else 0.0)
+    found = {each.sample_id: _found(each, minimum_score) for each in predictions}
     judgements: dict[str, Judgement] = {}
     reasons: dict[str, str] = {}
-    for prediction in predictions:
-        judgement = miner.judge(_found(prediction, minimum_score))
-        judgements[prediction.sample_id] = judgement or unclear
-        reasons[prediction.sample_id] = mining.name if judgement else "nothing found"
+    for sample_id, prediction in found.items():
+        judgement = miner.judge(prediction)
+        judgements[sample_id] = judgement or unclear
+        reasons[sample_id] = mining.name if judgement else "nothing found"
 
     # Not by the id itself: it decides the split.
     lots = {sample_id: (draw(sample_id, f"lot of {job.name}"), sample_id) for sample_id in judgements}
     free = max(0, mining.budget - already_waiting)
-    drawn, probability = _draw_lots(job, sorted(lots, key=lambda sample_id: lots[sample_id]), splits, free)
-    by_hardness = sorted(judgements, key=lambda sample_id: (-judgements[sample_id].hardness, lots[sample_id]))
-    hard = [each for each in by_hardness if splits[each] == "train" and judgements[each].hard and each not in drawn]
-    mined = set(hard[: free - len(drawn)])
+    in_lot_order = sorted(judgements, key=lambda sample_id: lots[sample_id])
+    drawn, probability = _draw_lots(job, in_lot_order, splits, free)
+    hardness = {sample_id: judgement.hardness for sample_id, judgement in judgements.items()}
+    hard = [each for each in in_lot_order if splits[each] == "train" and judgements[each].hard and each not in drawn]
+    places = free - len(drawn)
+    if isinstance(miner, Informative):
+        picked = pick(
+            [found[sample_id] for sample_id in hard],
+            places,
+            surroundings,
+            [found[sample_id] for sample_id in sorted(drawn)],
+            balance=miner.balance,
+            diversity=miner.diversity,
+        )
+        hardness |= picked.hardness
+    else:
+        hardest = sorted(hard, key=lambda sample_id: -hardness[sample_id])
+        picked = Picked(hardest[:places], {}, set())
+    place = {sample_id: number for number, sample_id in enumerate(picked.order)}
 
     def choice(sample_id: str) -> Choice:
         judgement, split = judgements[sample_id], splits[sample_id]
         if sample_id in drawn:
-            return Choice(sample_id, True, LOT, judgement.hardness, probability[split])
-        if sample_id in mined:
-            return Choice(sample_id, True, reasons[sample_id], judgement.hardness, judgement.probability)
-        reason = "held out" if split == "holdout" else "beyond the budget" if judgement.hard else "not hard"
-        return Choice(sample_id, False, reason, judgement.hardness, probability[split])
+            return Choice(sample_id, True, LOT, hardness[sample_id], probability[split])
+        if sample_id in place:
+            return Choice(sample_id, True, reasons[sample_id], hardness[sample_id], judgement.probability)
+        if sample_id in picked.near_duplicates:
+            reason = NEAR_DUPLICATE
+        else:
+            reason = "held out" if split == "holdout" else "beyond the budget" if judgement.hard else "not hard"
+        return Choice(sample_id, False, reason, hardness[sample_id], probability[split])
 
-    return [choice(sample_id) for sample_id in sorted(by_hardness, key=lambda sample_id: sample_id not in drawn)]
+    def rank(sample_id: str) -> tuple[bool, float, int]:
+        return sample_id not in drawn, -hardness[sample_id], place.get(sample_id, places)
+
+    return [choice(sample_id) for sample_id in sorted(in_lot_order, key=rank)]
 
 
 def _draw_lots(

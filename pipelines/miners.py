@@ -1,5 +1,6 @@
 """The miners: what tells hard images from easy ones, by the name that a job gives.
 
+Informative is Ratchet's own: it also weighs what an image adds to the others, as `pipelines/informative.py` says.
 Threshold, CrossEntropy, IBT, Random, CloudOnly and EdgeOnly are those of Sedna
 (lib/sedna/algorithms/hard_example_mining), with its formulas; what they left undefined is defined here.
 A miner of one's own is a class with `judge`, decorated with `@ClassFactory.register(ClassType.HEM, alias="Name")`.
@@ -14,8 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from data.sample import Prediction
 from models.estimator import ClassFactory, ClassType
+from pipelines.informative import binary_entropy, hardness_of
 
 TOLERANCE = 1e-9
 
@@ -195,6 +199,28 @@ class EdgeOnly:
     def judge(self, prediction: Prediction) -> Judgement:  # noqa: ARG002
         """Never hard."""
         return Judgement(False, 0.0)
+
+
+@ClassFactory.register(ClassType.HEM)
+@dataclass(frozen=True)
+class Informative:
+    """Hard where the boxes' scores leave much open; of the hard ones, `pick` finds the set that teaches most.
+
+    The hardness saturates with the sum of the boxes' binary entropies; from `threshold` on an image is hard. `balance`
+    and `diversity`, 0 to 1, are how much rare classes, and what is unlike the rest, are preferred.
+    """
+
+    threshold: float = 0.05
+    balance: float = 1.0
+    diversity: float = 1.0
+
+    def judge(self, prediction: Prediction) -> Judgement | None:
+        """The verdict; none without boxes."""
+        scores = _scores(prediction)
+        if not scores:
+            return None
+        hardness = float(hardness_of(binary_entropy(np.array(scores)).sum()))
+        return Judgement(hardness >= self.threshold, hardness)
 
 
 def score_problems(prediction: Prediction) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from data.ledger import Drawn
 from data.store import ObjectMissing
-from models.metrics import EvaluationReport
+from models.metrics import EvaluationReport, judged
 from models.pooled import match
 from models.weighted import weighted_ratio
 from pipelines.evaluate import evaluation_key, measured
@@ -74,7 +74,7 @@ def _estimate(
 def _counts(drawn: Drawn, classes: Sequence[str]) -> list[tuple[int, int, int]]:
     """True positives, false positives and false negatives of each class in one image."""
     truth = [box for box in drawn.annotation.boxes if box.label in classes]
-    predicted = [box for box in drawn.prediction.boxes if box.label in classes]
+    predicted = judged((box for box in drawn.prediction.boxes if box.label in classes), drawn.annotation.classes)
     predicted.sort(key=lambda box: -(1.0 if box.score is None else box.score))
     right = match(truth, predicted)
     counts = []

@@ -7,7 +7,7 @@ from typing import Any
 
 from data.ledger import Request
 from models.recipe import recipe_problems
-from pipelines.job import Job
+from pipelines.job import Job, method_problems
 from pipelines.workspace import Workspace
 
 VERBS = ("train", "evaluate", "promote")
@@ -93,6 +93,10 @@ def _training_problems(job: Job, asked: Mapping[str, Any]) -> list[str]:
     seed = recipe.pop("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         problems.append(f"seed is {seed!r}; it must be a whole number from 0 on")
+    memory = recipe.pop("memory", job.train_spec.memory)
+    if not isinstance(memory, int) or isinstance(memory, bool) or memory < 1:
+        problems.append(f"memory is {memory!r}; it must be a whole number from 1 on")
+    problems += method_problems(job.estimator.name, recipe.pop("method", job.train_spec.method))
     return [*problems, *recipe_problems(job.estimator.name, recipe)]
 
 

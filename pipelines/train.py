@@ -20,9 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from data.dataset import Dataset
 from data.ledger import TrainingLost
 from data.registry import ModelVersion
-from models.estimator import Estimator, create
+from models.estimator import Estimator, Extendable, TrainingRefused, create
+from models.memory import remember
 from models.version import load_model, save_model
-from pipelines.job import Job
+from pipelines.job import DISTILLING, REPLAYING, Job, method_problems
 from pipelines.settings import ROOT
 from pipelines.workspace import Workspace
 
@@ -42,11 +43,13 @@ def train(
 ) -> ModelVersion:
     """Train on a dataset version from `parent` (by default the served model) and store the candidate.
 
-    A run trains once, and the same data, parent, recipe and seed give the model version that was trained from them. A
-    training that was killed goes on from its last checkpoint.
+    `parameters` are those of the job's recipe that differ in this run; `seed`, `method` and `memory` may be among them.
+    A run trains once, and the same data, parent, method, recipe and seed give the model version that was trained from
+    them. A training that was killed goes on from its last checkpoint.
 
     Raises:
         TrainingActive: another run is training now.
+        TrainingRefused: the method is not one of this estimator's, or leaves nothing to learn.
         TrainingLost: this run was silent for so long that its claim ended; the candidate is not stored.
     """
     training = workspace.ledger.claim_training(job.name, run_id, with_samples=False)
@@ -55,14 +58,20 @@ def train(
     served = workspace.served(job.name)
     parent = parent or (served.version if served else None)
     dataset = workspace.registry.dataset(job.name, dataset_version)
-    update = job.train_spec.update_parameters if parent else {}
-    recipe = {**job.train_spec.parameters, **update, **(parameters or {})}
-    seed = int(recipe.pop("seed", job.train_spec.seed))
+    specification, asked = job.train_spec, dict(parameters or {})
+    method = asked.pop("method", specification.method)
+    method = method if parent else None
+    memory = int(asked.pop("memory", specification.memory))
+    start = None if method == "joint" else parent
+    recipe = {**specification.parameters, **(specification.update_parameters if start else {}), **asked}
+    seed = int(recipe.pop("seed", specification.seed))
     origin = {
         "dataset_version": dataset.version,
         "dataset_hash": dataset.hash,
         "parent": parent,
-        "initial_model": None if parent else job.initial_model,
+        "method": method,
+        "memory": memory if method in REPLAYING else None,
+        "initial_model": None if start else job.initial_model,
         "estimator": job.estimator.model_dump(mode="json"),
         "classes": job.classes,
         "recipe": recipe,
@@ -76,10 +85,13 @@ def train(
     if stored is None:
         work.mkdir(parents=True, exist_ok=True)
         with _alive(workspace, job.name, run_id) as check_claim:
-            estimator = _start(workspace, job, parent)
-            fresh = _fresh(workspace, job, dataset, parent) if parent else frozenset()
+            estimator = _start(workspace, job, start)
+            if method and (problems := method_problems(job.estimator.name, method)):
+                raise TrainingRefused(problems)
+            only, fresh = _taught(workspace, job, dataset, start, method, memory) if start and method else (None, ())
+            told = {**recipe, "distil": True} if method in DISTILLING else recipe
             report = estimator.train(
-                dataset.examples("train"), checkpoint_dir=work, seed=seed, fresh_ids=fresh, **recipe
+                dataset.examples("train", only), checkpoint_dir=work, seed=seed, fresh_ids=fresh, **told
             )
             check_claim()
             with tempfile.TemporaryDirectory() as folder:
@@ -107,18 +119,49 @@ def code_version() -> str:
     return result.stdout.strip() or "unknown"
 
 
-def _fresh(workspace: Workspace, job: Job, dataset: Dataset, parent: str) -> frozenset[str]:
-    """The samples to train on that `parent` has not learnt from as they are labelled now."""
-    taught: str | None = workspace.registry.model(job.name, parent).metadata["dataset_version"]
-    return dataset.changed_since(taught) & {row.sample.id for row in dataset.rows("train")}
+def _taught(
+    workspace: Workspace, job: Job, dataset: Dataset, parent: str, method: str, memory: int
+) -> tuple[frozenset[str], frozenset[str]]:
+    """What an update is shown, and what of it is new: `parent` has not learnt from it as it is labelled now."""
+    rows = {row.sample.id: row for row in dataset.rows("train")}
+    known: str | None = workspace.registry.model(job.name, parent).metadata["dataset_version"]
+    fresh = dataset.changed_since(known) & rows.keys()
+    if method not in REPLAYING:
+        if not fresh:
+            raise TrainingRefused(
+                [
+                    f"{method} learns from new labels alone, and {parent} has learnt from all of {dataset.version}; "
+                    f"choose the method {' or '.join([*REPLAYING, 'joint'])}"
+                ]
+            )
+        return fresh, fresh
+    old = rows.keys() - fresh
+    labels = {sample_id: {box.label for box in rows[sample_id].annotation.boxes} for sample_id in old}
+    kept = remember(labels, {sample_id: rows[sample_id].sample.domain for sample_id in old}, memory)
+    logger.info("%s by %s: %d new samples and %d of %d that it knows", parent, method, len(fresh), len(kept), len(old))
+    return fresh.union(kept), fresh
 
 
 def _start(workspace: Workspace, job: Job, parent: str | None) -> Estimator:
+    """What the training starts from, with an output for each class of the job."""
     if parent is not None:
-        return workspace.estimator(job.name, parent)
-    if job.initial_model is not None:
-        return load_model(ROOT / job.initial_model)
-    return create(job.estimator.name, classes=job.classes, **job.estimator.parameters)
+        estimator = workspace.estimator(job.name, parent)
+    elif job.initial_model is not None:
+        estimator = load_model(ROOT / job.initial_model)
+    else:
+        return create(job.estimator.name, classes=job.classes, **job.estimator.parameters)
+    known = estimator.parameters.get("classes", job.classes)
+    if new := [name for name in job.classes if name not in known]:
+        if not isinstance(estimator, Extendable):
+            instead = "the method joint" if parent else "an initialModel that knows all classes, or none"
+            raise TrainingRefused(
+                [
+                    f"{parent or job.initial_model} does not know the class {', '.join(new)}, and {job.estimator.name} "
+                    f"has no extend(classes); choose {instead}"
+                ]
+            )
+        estimator.extend([*known, *new])
+    return estimator
 
 
 @contextmanager

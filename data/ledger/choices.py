@@ -5,7 +5,7 @@ from collections import Counter
 import sqlalchemy as sa
 
 from data.ledger.database import next_number
-from data.ledger.records import Chosen, Drawn, Selected
+from data.ledger.records import Chosen, Drawn, Look, SampleState, Selected
 from data.ledger.rows import (
     ANNOTATED,
     ANNOTATION_COLUMNS,
@@ -80,6 +80,14 @@ class Choices(Rows):
         with self._reading() as connection:
             rows = connection.execute(query).all()
         return [Selected(sample_of(row), row.miner, row.probability, row.hardness) for row in rows]
+
+    def looks(self, job: str, state: SampleState, limit: int | None = None) -> list[Look]:
+        """How the samples in a state look, latest arrival first."""
+        query = sa.select(samples.c.id, samples.c.domain, samples.c.difference_hash)
+        query = query.where(samples.c.job == job, samples.c.state == state)
+        with self._reading() as connection:
+            rows = connection.execute(query.order_by(samples.c.arrived.desc()).limit(limit)).all()
+        return [Look(row.id, row.domain, row.difference_hash & (1 << 64) - 1) for row in rows]
 
     def drawn(self, job: str, model_version: str, limit: int = 500) -> list[Drawn]:
         """The validly labelled samples that were drawn by lot while `model_version` served, latest arrival first."""

@@ -7,7 +7,9 @@ how often, makes no difference.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -93,12 +95,14 @@ class Labels(Rows):
         with self._reading() as connection:
             return list(connection.execute(query.order_by(words.c.at.desc(), words.c.reference)).scalars())
 
-    def said_at(self, job: str, sample_id: str, reference: str) -> str | None:
-        """When what stands under a reference was said (ISO 8601 in UTC), or None."""
+    def said(self, job: str, sample_id: str, reference: str) -> Annotation | None:
+        """The annotation that stands under a reference, as it was given there, valid or not; None where none does."""
+        named = sa.and_(annotations.c.job == words.c.job, annotations.c.id == words.c.annotation_id)
+        query: sa.Select[Any] = sa.select(words.c.at, *ANNOTATION_COLUMNS).join(annotations, named)
         here = (words.c.job == job, words.c.sample_id == sample_id, words.c.reference == reference)
         with self._reading() as connection:
-            at: str | None = connection.execute(sa.select(words.c.at).where(*here, ~words.c.withdrawn)).scalar()
-            return at
+            row = connection.execute(query.where(*here, ~words.c.withdrawn)).first()
+        return None if row is None else replace(annotation_of(row), updated_at=row.at, reference=reference)
 
     def annotation(self, job: str, sample_id: str) -> Annotation | None:
         """The valid annotation of a sample, or None."""
@@ -147,6 +151,7 @@ def _keep(connection: sa.Connection, job: str, annotation: Annotation, at: str, 
         reference=annotation.reference,
         boxes=[box.without_score().to_json() for box in annotation.boxes],
         problems=list(problems),
+        classes=annotation.classes,
     )
     new, old = statement.excluded, annotations.c
     newer = new.updated_at > old.updated_at

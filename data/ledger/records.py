@@ -51,6 +51,15 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What tells a sample from others without its pixels: its domain, and its 64-bit difference hash."""
+
+    sample_id: str
+    domain: str
+    difference_hash: int
+
+
+@dataclass(frozen=True, slots=True)
 class Quarantined:
     """A sample whose newest annotation cannot be learnt from, and why."""
 

@@ -30,7 +30,8 @@ def sample_of(row: Row) -> Sample:
 def annotation_of(row: Row) -> Annotation:
     """The annotation of a row that has the columns of `annotation` but its key."""
     boxes = tuple(Box.from_json(box) for box in row.boxes)
-    return Annotation(row.sample_id, boxes, row.annotator, row.updated_at, row.reference)
+    classes = None if row.classes is None else tuple(row.classes)
+    return Annotation(row.sample_id, boxes, row.annotator, row.updated_at, row.reference, classes)
 
 
 ANNOTATION_COLUMNS = (
@@ -40,6 +41,7 @@ ANNOTATION_COLUMNS = (
     annotations.c.reference,
     annotations.c.boxes,
     annotations.c.problems,
+    annotations.c.classes,
 )
 
 

@@ -185,6 +185,8 @@ annotations = sa.Table(
     sa.Column("boxes", Json, nullable=False),
     sa.Column("problems", Json, nullable=False),
     sa.Column("training_id", sa.Integer),
+    # What its annotator was asked about; NULL for all classes of the job, whichever they are.
+    sa.Column("classes", Json),
     _of_a_sample(),
     sa.ForeignKeyConstraint(["job", "training_id"], ["training.job", "training.id"]),
 )

@@ -18,12 +18,16 @@ TEMPLATE_REACH = 2
 
 @dataclass(frozen=True)
 class TrainingSample:
-    """Pixels uint8 [side, side, channels]; whole boxes [n, 4], their classes [n]; cut boxes, to be ignored [m, 4]."""
+    """Pixels uint8 [side, side, channels]; whole boxes [n, 4], their classes [n]; cut boxes, to be ignored [m, 4].
+
+    `labelled` says which classes each quarter is labelled for, row by row, bool [4, classes].
+    """
 
     pixels: np.ndarray
     boxes: np.ndarray
     classes: np.ndarray
     ignored: np.ndarray
+    labelled: np.ndarray
 
 
 class Sampler:
@@ -52,6 +56,7 @@ class Sampler:
             np.concatenate([tile.boxes + offset for tile, offset in zip(tiles, offsets, strict=True)]),
             np.concatenate([tile.classes for tile in tiles]),
             np.concatenate([tile.ignored + offset for tile, offset in zip(tiles, offsets, strict=True)]),
+            np.stack([tile.labelled[0] for tile in tiles]),
         )
 
     def _window(self, random: np.random.Generator, side: int, near_object: bool) -> TrainingSample:
@@ -73,7 +78,7 @@ class Sampler:
         touched = ((clipped[:, 2:] - clipped[:, :2]) > 0).all(axis=1)
         shown, ignored = boxes[whole], clipped[touched & ~whole]
         window, (shown, ignored) = turn(window, [shown, ignored], int(random.integers(8)))
-        return TrainingSample(window, shown, outline.classes[whole], ignored)
+        return TrainingSample(window, shown, outline.classes[whole], ignored, np.tile(outline.labelled, (4, 1)))
 
     @staticmethod
     def _cut(random: np.random.Generator, pixels: np.ndarray, corner: np.ndarray, side: int) -> np.ndarray:

@@ -17,11 +17,15 @@ PREFETCHED = 4
 
 @dataclass(frozen=True)
 class Batch:
-    """Pixels uint8 [b, side, side, channels]; per point the target class int32 [b, p] and box float32 [b, p, 4]."""
+    """Pixels uint8 [b, side, side, channels]; per point the target class int32 [b, p] and box float32 [b, p, 4].
+
+    `labelled` says which classes each quarter of each sample is labelled for, bool [b, 4, classes].
+    """
 
     pixels: np.ndarray
     classes: np.ndarray
     boxes: np.ndarray
+    labelled: np.ndarray
 
 
 def batch(sampler: Sampler, size: int, levels: int, seed: int, step: int) -> Batch:
@@ -34,6 +38,7 @@ def batch(sampler: Sampler, size: int, levels: int, seed: int, step: int) -> Bat
         np.stack([sample.pixels for sample in samples]),
         np.stack([target.classes for target in targets]),
         np.stack([target.boxes for target in targets]),
+        np.stack([sample.labelled for sample in samples]),
     )
 
 

@@ -23,6 +23,13 @@ def points(height: int, width: int, levels: int) -> np.ndarray:
     return np.concatenate([_grid(height, width, stride) for stride in strides(levels)])
 
 
+def quarters(side: int, levels: int) -> np.ndarray:
+    """In which quarter of a square sample each of its points lies, int32 [points]: 0 and 1 above, 2 and 3 below."""
+    right, below = (points(side, side, levels)[:, :2] >= side / 2).astype(np.int32).T
+    numbers: np.ndarray = right + 2 * below
+    return numbers
+
+
 def _grid(height: int, width: int, stride: int) -> np.ndarray:
     rows, columns = -(-height // stride), -(-width // stride)
     y, x = np.mgrid[:rows, :columns].astype(np.float32)

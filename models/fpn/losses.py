@@ -11,29 +11,39 @@ LEAST_QUALITY = 0.3
 
 
 def detection_loss(
-    logits: tf.Tensor, distances: tf.Tensor, centres: tf.Tensor, target_classes: tf.Tensor, target_boxes: tf.Tensor
+    logits: tf.Tensor,
+    distances: tf.Tensor,
+    centres: tf.Tensor,
+    target_classes: tf.Tensor,
+    target_boxes: tf.Tensor,
+    labelled: tf.Tensor,
 ) -> tf.Tensor:
     """Quality focal loss over all points plus GIoU loss over those that belong to a box, per such point; a scalar.
 
     Quality focal loss: Li et al., arXiv 2006.04388, with beta = 2; the quality is the overlap of the predicted box with
-    its target, at least 0.3 so that a point whose box is still wrong learns its class.
+    its target, at least 0.3 so that a point whose box is still wrong learns its class. What a point is not `labelled`
+    for costs nothing.
 
     Shapes: `logits` [b, p, classes], `distances` [b, p, 4] pixels, `centres` [p, 2] pixels, `target_classes` [b, p],
-    `target_boxes` [b, p, 4] pixel corners.
+    `target_boxes` [b, p, 4] pixel corners, `labelled` [b, p, classes] bool.
     """
     positive = tf.cast(target_classes > BACKGROUND, logits.dtype)
     count = tf.maximum(tf.reduce_sum(positive), 1.0)
-    predicted = tf.concat([centres - distances[..., :2], centres + distances[..., 2:]], axis=-1)
-    overlap, generalised = overlaps(predicted, target_boxes)
+    overlap, generalised = overlaps(corners(distances, centres), target_boxes)
     quality = tf.clip_by_value(tf.stop_gradient(overlap), LEAST_QUALITY, 1.0)
     # one_hot of a negative index is all zeros: background and ignored points have no class.
     wanted = tf.one_hot(target_classes, tf.shape(logits)[-1], dtype=logits.dtype) * quality[..., None]
     focus = tf.square(wanted - tf.sigmoid(logits))
     entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=wanted, logits=logits)
-    heeded = tf.cast(target_classes != IGNORED, logits.dtype)
-    class_loss = tf.reduce_sum(focus * entropy * heeded[..., None]) / count
+    heeded = tf.cast(labelled & (target_classes != IGNORED)[..., None], logits.dtype)
+    class_loss = tf.reduce_sum(focus * entropy * heeded) / count
     box_loss = tf.reduce_sum((1.0 - generalised) * positive) / count
     return CLASS_WEIGHT * class_loss + BOX_WEIGHT * box_loss
+
+
+def corners(distances: tf.Tensor, centres: tf.Tensor) -> tf.Tensor:
+    """The boxes [..., p, 4] whose sides are at these `distances` [..., p, 4] from the points `centres` [p, 2]."""
+    return tf.concat([centres - distances[..., :2], centres + distances[..., 2:]], axis=-1)
 
 
 def overlaps(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

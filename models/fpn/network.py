@@ -6,6 +6,7 @@ Feature pyramid: Lin et al., arXiv 1612.03144. Head: one distance to each side p
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,6 +17,7 @@ MOST_LEVELS = 3
 WIDTHS = {2: 8, 4: 16, 8: 48, 16: 64, 32: 96}
 PYRAMID_WIDTH = 48
 PRIOR = 0.01
+CLASS_OUTPUTS = "class_outputs"
 # Of everything but convolutions, under mixed precision too: on a CPU, bfloat16 makes the rest slower.
 FLOAT = "float32"
 
@@ -78,6 +80,18 @@ def for_inference(network: keras.Model, classes: int, levels: int) -> keras.Mode
     return keras.Model(folded.input, (folded.outputs[0], raw[0] if levels == 1 else layers.Concatenate(axis=1)(raw)))
 
 
+def copy_weights(old: keras.Model, new: keras.Model, outputs: Sequence[int]) -> None:
+    """Give `new`, built like `old` but for more classes, its weights; its class number i becomes number outputs[i]."""
+    for source, target in zip(old.layers, new.layers, strict=True):
+        weights = source.get_weights()
+        if target.name == CLASS_OUTPUTS:
+            grown = target.get_weights()
+            for part, known in zip(grown, weights, strict=True):
+                part[..., list(outputs)] = known
+            weights = grown
+        target.set_weights(weights)
+
+
 def _with_difference(scaled: keras.KerasTensor) -> keras.KerasTensor:
     """The image in -1..1 and half its difference from the template."""
     image, template = scaled[..., :1], scaled[..., 1:]
@@ -136,7 +150,7 @@ class _Builder:
         """One branch for classes, one for distances; convolutions are shared by the levels, normalisation is not."""
         class_inner, box_inner = self._layer(PYRAMID_WIDTH), self._layer(PYRAMID_WIDTH)
         prior = keras.initializers.Constant(-math.log((1 - PRIOR) / PRIOR))
-        class_outer = self._output(classes, prior)
+        class_outer = self._output(classes, prior, CLASS_OUTPUTS)
         box_outer = self._output(4, "zeros")
         logits, distances = [], []
         for level, stride in zip(pyramid, strides(len(pyramid)), strict=True):
@@ -160,9 +174,9 @@ class _Builder:
             kernel_initializer=keras.initializers.HeNormal(seed=self.seeds),
         )
 
-    def _output(self, width: int, bias: object) -> layers.Conv2D:
+    def _output(self, width: int, bias: object, name: str | None = None) -> layers.Conv2D:
         weights = keras.initializers.RandomNormal(stddev=0.01, seed=self.seeds)
-        return layers.Conv2D(width, 3, padding="same", kernel_initializer=weights, bias_initializer=bias)
+        return layers.Conv2D(width, 3, padding="same", kernel_initializer=weights, bias_initializer=bias, name=name)
 
     @staticmethod
     def _normalisation() -> layers.BatchNormalization:

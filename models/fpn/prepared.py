@@ -50,13 +50,17 @@ def stacked(images: Sequence[np.ndarray], levels: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Outline:
-    """What is kept of an example while its pixels may be forgotten: its boxes [n, 4] and their class indices [n]."""
+    """What is kept of an example while its pixels may be forgotten: its boxes [n, 4] and their class indices [n].
+
+    `labelled` says for each of the model's classes whether the example is labelled for it, bool [classes].
+    """
 
     sample_id: str
     height: int
     width: int
     boxes: np.ndarray
     classes: np.ndarray
+    labelled: np.ndarray
 
     @property
     def longest_sides(self) -> np.ndarray:
@@ -74,6 +78,7 @@ class PreparedExamples:
 
     def __init__(self, examples: Sequence[Example], labels: Sequence[str], input_kind: Input):
         self.outlines: list[Outline] = []
+        self.labels = tuple(labels)
         self._examples = examples
         self._input = input_kind
         self._kept: dict[int, np.ndarray] = {}
@@ -94,7 +99,8 @@ class PreparedExamples:
                 free -= prepared.nbytes
             height, width = example.image.shape
             classes = np.array([indices[box.label] for box in example.boxes], np.int32)
-            self.outlines.append(Outline(example.sample_id, height, width, corners(example.boxes), classes))
+            labelled = np.array([example.classes is None or label in example.classes for label in labels], bool)
+            self.outlines.append(Outline(example.sample_id, height, width, corners(example.boxes), classes, labelled))
         if problems:
             raise TrainingRefused(problems)
 

@@ -15,16 +15,18 @@ from typing import Any
 import numpy as np
 
 from data.failpoint import failpoint
-from models.estimator import TrainingDiverged, TrainingRefused
+from models.estimator import TrainingDiverged
 from models.fpn.augment import Sampler
 from models.fpn.backend import keras, tf
 from models.fpn.batches import Batch, batches
 from models.fpn.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from models.fpn.grid import points
+from models.fpn.coverage import sample_side
+from models.fpn.distillation import Teacher, distillation_loss
+from models.fpn.grid import points, quarters
 from models.fpn.losses import detection_loss
 from models.fpn.optimizer import AdamW, learning_rate
 from models.fpn.prepared import PreparedExamples
-from models.recipe import SHORTEST_SIDE, SIDE_UNIT, Recipe
+from models.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -60,25 +62,24 @@ def fit(
     *,
     seed: int,
     fresh: frozenset[str] = frozenset(),
+    teacher: Teacher | None = None,
     validate: Callable[[], float] | None = None,
     checkpoint_dir: Path | None = None,
 ) -> Outcome:
     """Train `network` in place; with `validate`, which scores it, it ends with the weights that scored best.
 
+    With a `teacher`, of the same outputs, it is kept close to it where the labels leave it open.
+
     Raises:
         TrainingRefused: an image is too small to cut samples from.
         TrainingDiverged: the loss is no longer finite; the checkpoint is that of the last good step.
     """
-    if examples.shortest_side < SHORTEST_SIDE:
-        raise TrainingRefused([f"an image has a side of {examples.shortest_side} px; the least is {SHORTEST_SIDE} px"])
-    side = min(recipe.crop, examples.shortest_side // SIDE_UNIT * SIDE_UNIT)
-    if too_long := sum(int((outline.longest_sides > side).sum()) for outline in examples.outlines):
-        logger.warning("%d boxes are longer than a training sample of %d px and teach nothing", too_long, side)
+    side = sample_side(examples, recipe.crop)
     sampler = Sampler(examples, side, fresh)
     optimizer = AdamW(network.trainable_variables, recipe.weight_decay)
     warm_up = max(1, round(recipe.steps * recipe.warm_up_share))
-    step_function = _step_function(network, optimizer, points(side, side, levels)[:, :2])
-    run = _Run(network, optimizer, _fingerprint(network, examples, recipe, seed, fresh), checkpoint_dir)
+    step_function = _step_function(network, optimizer, side, levels, teacher)
+    run = _Run(network, optimizer, _fingerprint(network, examples, recipe, seed, fresh, teacher), checkpoint_dir)
     run.resume()
     progress, resumed_from = run.progress, run.progress.step
     validated_at = {round(recipe.steps * (index + 1) / recipe.validations) for index in range(recipe.validations)}
@@ -167,29 +168,48 @@ class _Clock:
 
 
 def _step_function(
-    network: keras.Model, optimizer: AdamW, centres: np.ndarray
+    network: keras.Model, optimizer: AdamW, side: int, levels: int, teacher: Teacher | None
 ) -> Callable[[Batch, float, int], tf.Tensor]:
-    centre_points = tf.constant(centres)
+    centres = tf.constant(points(side, side, levels)[:, :2])
+    quarter = tf.constant(quarters(side, levels))
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def step(pixels: tf.Tensor, classes: tf.Tensor, boxes: tf.Tensor, rate: tf.Tensor, taken: tf.Tensor) -> tf.Tensor:
+    def step(
+        pixels: tf.Tensor,
+        classes: tf.Tensor,
+        boxes: tf.Tensor,
+        labelled: tf.Tensor,
+        rate: tf.Tensor,
+        taken: tf.Tensor,
+    ) -> tf.Tensor:
+        labelled = tf.gather(labelled, quarter, axis=1)
+        taught_logits, taught_distances = teacher.network(pixels, training=False) if teacher else (None, None)
         with tf.GradientTape() as tape:
             logits, distances = network(pixels, training=True)
-            loss = detection_loss(logits, distances, centre_points, classes, boxes)
+            loss = detection_loss(logits, distances, centres, classes, boxes, labelled)
+            if teacher:
+                loss += distillation_loss(
+                    logits, distances, taught_logits, taught_distances, centres, classes, labelled, teacher.knows
+                )
         norm = optimizer.apply(tape.gradient(loss, network.trainable_variables), rate, taken)
         # Rectifiers may turn what is not a number into 0, so that it shows in the gradients alone.
         return loss + 0.0 * norm
 
     def call(batch: Batch, rate: float, taken: int) -> tf.Tensor:
         # As tensors: each new Python number would be a new graph.
-        arrays = (batch.pixels, batch.classes, batch.boxes, np.float32(rate), np.float32(taken))
+        arrays = (batch.pixels, batch.classes, batch.boxes, batch.labelled, np.float32(rate), np.float32(taken))
         return step(*(tf.constant(array) for array in arrays))
 
     return call
 
 
 def _fingerprint(
-    network: keras.Model, examples: PreparedExamples, recipe: Recipe, seed: int, fresh: frozenset[str]
+    network: keras.Model,
+    examples: PreparedExamples,
+    recipe: Recipe,
+    seed: int,
+    fresh: frozenset[str],
+    teacher: Teacher | None,
 ) -> str:
     """What two runs must have in common for one to continue the other."""
     digest = hashlib.sha256()
@@ -199,8 +219,10 @@ def _fingerprint(
         "seed": seed,
         "fresh": sorted(fresh),
         "initial": weights.hexdigest(),
+        "distilled": teacher.knows.tolist() if teacher else None,
     }
     digest.update(json.dumps(content, sort_keys=True).encode())
     for outline in examples.outlines:
-        digest.update(outline.sample_id.encode() + outline.boxes.tobytes() + outline.classes.tobytes())
+        for part in (outline.boxes, outline.classes, outline.labelled):
+            digest.update(outline.sample_id.encode() + part.tobytes())
     return digest.hexdigest()

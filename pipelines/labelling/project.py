@@ -75,7 +75,7 @@ def ensure_project(client: LabelStudio, job: Job, bucket: str) -> LabellingProje
     found = find_project(client, job.name)
     project = LabellingProject(client, found.id if found else _create(client, job))
     if found and _shown(found.label_config) != _shown(labelling_page(job)):
-        client.projects.update(found.id, label_config=labelling_page(job))
+        client.projects.update(found.id, label_config=labelling_page(job), expert_instruction=_instruction(job))
     storages = client.import_storage.s3.list(project=project.id)
     if not any(storage.bucket == bucket for storage in storages):
         # Without presigning the browser needs no way to the store: Label Studio hands the images on.
@@ -98,6 +98,12 @@ def find_project(client: LabelStudio, job: str) -> Any:
         listed = ", ".join(str(project.id) for project in found)
         raise LabelStudioRefused(f"the projects {listed} are all called {job!r}; rename or delete all but one")
     return found[0] if found else None
+
+
+def asked_classes(found: Any) -> frozenset[str]:
+    """The classes that the labelling page of a project asks about, by Label Studio's own record of it."""
+    classes, _ = _shown(found.label_config)
+    return frozenset(name for name in classes if name)
 
 
 def labelling_page(job: Job) -> str:

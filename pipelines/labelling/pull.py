@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from data.ledger import Ledger
-from data.sample import Annotation, Sample
+from data.sample import Annotation, Box, Sample
 from pipelines.job import Job
 from pipelines.labelling import tasks
 from pipelines.labelling.project import LabellingProject
@@ -32,11 +32,12 @@ class Pulled:
 
 @dataclass
 class Pulling:
-    """One pull of one job; `pulled` grows with every task."""
+    """One pull of one job, whose labelling page asks about the classes `asked`; `pulled` grows with every task."""
 
     ledger: Ledger
     job: Job
     project: LabellingProject
+    asked: frozenset[str]
     pulled: Pulled = field(default_factory=Pulled)
     _annotators: dict[int, str] = field(default_factory=dict)
 
@@ -124,11 +125,17 @@ class Pulling:
                 continue
             boxes, problems = boxes_of(state["result"] or [], sample.width, sample.height, self.job.classes)
             annotator = self._annotator(state["completed_by"])
-            annotation = Annotation(sample.id, boxes, annotator, state["updated_at"], reference)
+            classes = self._classes(sample, reference, boxes)
+            annotation = Annotation(sample.id, boxes, annotator, state["updated_at"], reference, classes)
             if not problems:
                 return annotation, []
             newest = newest or (annotation, problems)
         return newest
+
+    def _classes(self, sample: Sample, reference: str, boxes: Sequence[Box]) -> tuple[str, ...] | None:
+        """What the annotator was asked about: what the page asks for, unless it is known since an earlier pull."""
+        said = self.ledger.said(self.job.name, sample.id, reference)
+        return tuple(sorted(self.asked.union(box.label for box in boxes))) if said is None else said.classes
 
     def _annotator(self, number: int) -> str:
         if number not in self._annotators:

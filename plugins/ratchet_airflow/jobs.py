@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import conf
 
 from models.recipe import settings_of
-from pipelines.job import Job, JobRefused, load_job
+from pipelines.job import METHODS, Job, JobRefused, load_job
 from pipelines.settings import DEFAULTS, ROOT
 
 JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
@@ -33,6 +33,11 @@ def recipe_schema(job: Job) -> dict[str, Any]:
     properties = {name: {"type": JSON_TYPES[kind]} if kind in JSON_TYPES else {} for name, kind in known.items()}
     return {
         **schema,
-        "properties": {**properties, "seed": {"type": "integer", "minimum": 0}},
+        "properties": {
+            **properties,
+            "seed": {"type": "integer", "minimum": 0},
+            "method": {"enum": list(METHODS)},
+            "memory": {"type": "integer", "minimum": 1},
+        },
         "additionalProperties": False,
     }

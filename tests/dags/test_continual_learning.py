@@ -201,6 +201,7 @@ deploySpec:
         ({"stepz": 5}, r"'stepz' was unexpected[\s\S]*'steps'"),
         ({"steps": "many"}, "'many' is not of type 'integer'"),
         ({"seed": -1}, "-1 is less than the minimum of 0"),
+        ({"method": "ewc"}, r"'ewc' is not one of \['finetune'"),
         ([1], "is not of type 'null', 'object'"),
     ],
 )
@@ -208,7 +209,7 @@ def test_a_recipe_that_the_estimator_does_not_know_is_refused_by_the_form(
     dags: dict[str, DAG], parameters: Any, complaint: str
 ) -> None:
     params = copy.deepcopy(dags["pcb_defects.learn"].params)
-    good = {"steps": 50, "learning_rate": 1e-3, "seed": 3}
+    good = {"steps": 50, "learning_rate": 1e-3, "seed": 3, "method": "joint", "memory": 100}
     params.get_param("parameters").value = good
     assert params.validate()["parameters"] == good
     params.get_param("parameters").value = parameters

@@ -40,6 +40,7 @@ def test_good_labels_pass_and_are_counted() -> None:
         "samples_per_split": {"holdout": 2, "train": 8},
         "samples_per_domain": {"group0": 5, "group1": 5},
         "samples_without_box": 1,
+        "samples_labelled_for_some_classes": 0,
         "boxes_per_class": {"open": 9, "short": 9, "spur": 0},
         "absent_classes": ["spur"],
     }
@@ -89,6 +90,33 @@ def test_a_sample_is_given_once_and_in_one_split() -> None:
     report = check_labels([labelled(1), labelled(1, split="holdout")], CLASSES)
     assert len(report.failures) == 2
     assert "2 of 2 samples in more than one split; a split is for ever: holdout and train in" in report.failures[1]
+
+
+def asked(number: int, *classes: str, boxes: tuple[Box, ...] = ()) -> tuple[Sample, Annotation]:
+    sample, annotation = labelled(number, boxes)
+    return sample, replace(annotation, classes=classes)
+
+
+def test_a_box_that_nobody_was_asked_about_is_named() -> None:
+    report = check_labels([labelled(1), asked(2, "short", "spur", boxes=GOOD)], CLASSES)
+    assert failure(report) == (
+        f"1 of 4 boxes of a class that their annotator was not asked about: open in sample {labelled(2)[0].id}"
+    )
+    assert report.statistics["samples_labelled_for_some_classes"] == 1
+
+
+def test_every_class_is_asked_about_somewhere_in_the_dataset() -> None:
+    of_open, of_two = asked(1, "open"), asked(2, "open", "short", "dent")
+    assert failure(check_labels([of_open], CLASSES)) == (
+        "no image was labelled for short, spur; label images for that, or take it from the job's classes"
+    )
+    assert "for spur;" in failure(check_labels([of_open], CLASSES, earlier=[("short",), ("open",)]))
+    assert "for spur;" in failure(check_labels([], CLASSES, earlier=[("short", "open")]))
+    assert check_labels([of_open, of_two], CLASSES, earlier=[("open",), ("spur",)]).success
+    assert check_labels([of_open, of_two], CLASSES, earlier=[None]).success
+    others = iter([("spur",), ("never read",)])
+    assert check_labels([of_two], CLASSES, earlier=others).success
+    assert next(others) == ("never read",)
 
 
 def test_many_failures_are_one_sentence_with_a_few_examples() -> None:

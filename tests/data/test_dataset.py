@@ -93,9 +93,32 @@ def test_what_changed_since_an_earlier_version(files: Files) -> None:
     assert dataset.changed_since(None) == ids[0] | ids[1] | ids[2]
 
 
+def test_an_example_knows_which_classes_it_is_labelled_for(files: Files) -> None:
+    first, old = files.part(1, 2)
+    of_two = Annotation(old[1].sample.id, (), "", "", classes=("open", "short"))
+    second, _ = files.part(2, 2, relabelled=[Row(old[1].sample, of_two, part=2, shard=1, template_shard=1)])
+    examples = Dataset(version(first, second), files.fetch).examples("train")
+    classes = {example.sample_id: example.classes for example in examples}
+    assert classes.pop(old[1].sample.id) == frozenset({"open", "short"})
+    assert set(classes.values()) == {None}
+
+
 def test_description_comes_back_from_json(files: Files) -> None:
     one = version(files.part(1, 1)[0], Part(2, Blob("m", "s", 3), None))
     record = one.to_json()
     assert DatasetVersion.from_json(record) == one
     assert record["hash"] == one.hash != version(one.parts[0]).hash
     assert Blob("abcdef", "", 0).key == "dvc/files/md5/ab/cdef"
+
+
+def test_only_some_examples_are_read_and_no_other_shard_is_fetched(files: Files) -> None:
+    (first, old), (second, new) = files.part(1, 6), files.part(2, 6)
+    dataset = Dataset(version(first, second), files.fetch)
+    wanted = {row.sample.id for row in new if row.sample.split == "train"}
+    elsewhere = {row.sample.id for row in old if row.sample.split == "holdout"}
+
+    examples = dataset.examples("train", only=wanted | elsewhere | {"unknown"})
+
+    assert [example.sample_id for example in examples] == sorted(wanted)
+    assert files.fetched == ["1m", "2m", "2s"]
+    assert len(dataset.examples("train", only=())) == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from pyarrow import parquet
 
 from data.manifest import Row, find_bytes, find_rows, read_manifests, write_manifest
 from data.sample import Annotation, Box, Sample, sha256
@@ -32,7 +33,10 @@ def rows(draw: some.DrawFn, sample_id: str, part: int) -> Row:
         split=draw(some.sampled_from(["train", "holdout"])),
         template_id=template,
     )
-    annotation = Annotation(sample_id, tuple(draw(some.lists(boxes, max_size=3))), draw(words), draw(words))
+    asked = draw(some.none() | some.sets(words).map(sorted).map(tuple))
+    annotation = Annotation(
+        sample_id, tuple(draw(some.lists(boxes, max_size=3))), draw(words), draw(words), classes=asked
+    )
     return Row(
         sample, annotation, part, draw(number), None if template is None else draw(number), draw(some.booleans())
     )
@@ -93,3 +97,15 @@ def test_bytes_are_found_by_sample_or_template(tmp_path: Path) -> None:
     paths = write(str(tmp_path), [[row]])
     assert find_bytes(paths, [*IDS, *TEMPLATES]) == {IDS[0]: 2, TEMPLATES[0]: 1}
     assert find_bytes(paths, []) == find_bytes([], IDS) == {}
+
+
+def test_a_manifest_from_before_classes_were_kept_is_of_all_classes(tmp_path: Path) -> None:
+    samples = [Sample(name, 40, 32, "", "", "train") for name in IDS[:2]]
+    rows = [Row(sample, Annotation(sample.id, (), "", "", classes=("open",)), part=1, shard=1) for sample in samples]
+    before, after = write(str(tmp_path), [rows[:1], rows[1:]])
+    parquet.write_table(parquet.read_table(before).drop_columns("classes"), before)
+    assert {name: row.annotation.classes for name, row in find_rows([before, after], IDS).items()} == {
+        IDS[0]: None,
+        IDS[1]: ("open",),
+    }
+    assert read_manifests([before, after])["classes"].to_pylist() == [None, ["open"]]

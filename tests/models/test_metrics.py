@@ -104,6 +104,41 @@ def test_domains_are_judged_apart():
     assert report.domain_support == {"a": 1, "b": 1}
 
 
+@given(pictures, st.data())
+def test_what_an_image_was_not_labelled_for_is_not_judged(images, data):
+    labelled = {name: data.draw(st.none() | st.sets(st.sampled_from(CLASSES))) for name in images}
+    asked = {
+        name: (
+            [box for box in boxes if labelled[name] is None or box.label in labelled[name]],
+            [box for box in found if labelled[name] is None or box.label in labelled[name]],
+        )
+        for name, (boxes, found) in images.items()
+    }
+    truth = {name: boxes for name, (boxes, _) in asked.items()}
+    predicted = {name: found for name, (_, found) in images.items()}
+    domains = {name: name[0] for name in images}
+    given_all = {name: classes for name, classes in labelled.items() if classes is not None}
+    for classes in (labelled, given_all):
+        assert evaluate(truth, predicted, domains, CLASSES, 0.5, classes) == report_of(asked)
+
+
+def test_finding_what_nobody_was_asked_about_is_no_mistake():
+    box = Box(0, 0, 9, 9, "open")
+    found = [replace(box, score=0.6), replace(box, label="short", score=0.9)]
+    report = evaluate({"a": [box]}, {"a": found}, {"a": "x"}, CLASSES, 0.5, {"a": {"open"}})
+    assert report.metrics == dict.fromkeys(("ap", "precision", "recall", "f1", "ap50"), 1.0)
+    assert evaluate({"a": [box]}, {"a": found}, {"a": "x"}, CLASSES, 0.5).metrics["f1"] == 0.0
+
+
+def test_a_model_has_nothing_in_a_class_that_it_does_not_know():
+    known, new = Box(0, 0, 9, 9, "open"), Box(20, 0, 29, 9, "spur")
+    report = evaluate({"a": [known, new]}, {"a": [replace(known, score=0.9)]}, {"a": "x"}, ["open"], 0.5)
+    assert [report.metric(f"{metric}[spur]") for metric in ("ap", "recall", "f1", "ap50")] == [0.0] * 4
+    assert report.metric("precision[spur]") is None
+    assert (report.metrics["recall"], report.metrics["ap"], report.metrics["ap50"]) == (0.5, 0.5, 0.5)
+    assert report.per_image["a"]["spur"].fn == report.support["spur"] == 1
+
+
 def test_an_unknown_metric_is_refused_with_the_known_ones():
     report = report_of({"a": ([], [])})
     with pytest.raises(KeyError, match=r"precision\[short\]"):

@@ -35,6 +35,17 @@ def reports(images, names=None) -> tuple[EvaluationReport, EvaluationReport]:
     return first, second
 
 
+def test_a_model_that_does_not_know_a_class_is_compared_with_one_that_does():
+    open_, spur = Box(0, 0, 9, 9, "open"), Box(20, 0, 29, 9, "spur")
+    found = [replace(box, score=0.9) for box in (open_, spur)]
+    truth = {"a": [open_, spur], "b": [open_], "c": [open_, spur], "d": [spur]}
+    domains, labelled = dict.fromkeys(truth, "line"), {"b": {"open"}}
+    wider = evaluate(truth, dict.fromkeys(truth, found), domains, ["open", "spur"], 0.5, labelled)
+    narrow = evaluate(truth, dict.fromkeys(truth, found[:1]), domains, ["open"], 0.5, labelled)
+    difference = paired_delta(wider, narrow, "recall")
+    assert (difference.value, difference.images, difference.differing) == (0.5, 4, 3)
+
+
 def delta(images, metric, names=None) -> PairedDelta:
     try:
         return paired_delta(*reports(images), metric, names)

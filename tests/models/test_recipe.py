@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-from models.recipe import recipe_problems, settings_of
+from models.estimator import ClassFactory, ClassType
+from models.recipe import BUILT_IN, learns_by_distillation, recipe_problems, settings_of
 from pipelines.settings import ROOT
 from tests.pipelines import tiny
 
@@ -29,6 +31,27 @@ def test_another_estimator_says_it_by_the_keywords_of_its_training() -> None:
     assert settings_of("Tiny") == {"skill": float}
     assert settings_of("nobody") is None
     assert recipe_problems("nobody", {"anything": 1}) == []
+
+
+def test_what_every_training_is_told_is_no_setting() -> None:
+    @ClassFactory.register(alias="WithDistillation")
+    class WithDistillation:
+        def train(self, train_data: object, *, seed: int, fresh_ids: object, distil: bool, skill: float) -> None: ...
+
+    try:
+        assert settings_of("WithDistillation") == {"skill": float}
+        assert learns_by_distillation("WithDistillation") is True
+    finally:
+        del ClassFactory.registry[ClassType.GENERAL, "WithDistillation"]
+    assert learns_by_distillation("Tiny") is False
+    assert learns_by_distillation("nobody") is None
+
+
+def test_what_is_said_of_the_built_in_estimators_is_true_of_their_classes() -> None:
+    for alias in BUILT_IN:
+        said = learns_by_distillation(alias)
+        taken = inspect.signature(ClassFactory.get_cls(ClassType.GENERAL, alias).train).parameters
+        assert said == ("distil" in taken)
 
 
 @pytest.mark.parametrize(

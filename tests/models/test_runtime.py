@@ -133,6 +133,9 @@ def test_images_of_any_size_are_answered(runtime, model, boards):
 @pytest.mark.slow
 def test_it_evaluates_as_the_estimator(runtime, model, boards):
     examples = boards(100, 6)
+    label = CLASSES[0]
+    only = [replace(each, boxes=tuple(box for box in each.boxes if box.label == label)) for each in examples[:3]]
+    examples[:3] = [replace(each, classes=frozenset({label})) for each in only]
     ours, theirs = runtime.evaluate(examples), model.evaluate(examples)
     assert ours.metrics == pytest.approx(theirs.metrics, abs=1e-3)
     assert ours.support == theirs.support

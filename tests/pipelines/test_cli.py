@@ -204,6 +204,16 @@ def test_a_folder_of_boards_is_imported_once_and_what_is_wrong_is_told(
 
 
 @pytest.mark.slow
+def test_labels_of_some_classes_are_imported_as_such(here: Workspace, run: Run, tmp_path: Path) -> None:
+    write_boards(tmp_path / "new", FAMILIES["signal"], range(2), 320)
+    for path in tmp_path.glob("new/**/*.txt"):
+        path.write_text("")
+    result = run("import", "boards", tmp_path / "new", "--format", "deeppcb", "--classes", "short, open")
+    assert result.exit_code == 0, result.output
+    assert {annotation.classes for _, annotation in here.ledger.labelled("boards")} == {("open", "short")}
+
+
+@pytest.mark.slow
 def test_train_evaluate_promote_predict_and_check_by_hand(here: Workspace, run: Run, tmp_path: Path) -> None:
     from pipelines.importing import import_labelled
 

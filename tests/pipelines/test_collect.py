@@ -202,3 +202,25 @@ def test_what_is_drawn_by_lot_says_how_good_the_model_is_that_predicted_it(
     estimates = estimate(workspace, job)
     assert (estimates["precision"].value, estimates["precision"].images) == (1.0, len(lots))
     assert estimates["recall"].value < 1.0
+
+
+def test_a_frame_of_what_waits_is_not_asked_about_though_a_new_defect_is(workspace: Workspace) -> None:
+    job = tiny_job(workspace)
+    mining = job.hard_example_mining.model_copy(update={"random_share": 0.0})
+    everyone = job.dataset.model_copy(update={"train_prob": 0.999})
+    job = job.model_copy(update={"hard_example_mining": mining, "dataset": everyone})
+    first = picture(1, size=128)
+    for name, image in (("a", first), ("b", picture(2, size=128))):
+        workspace.store.put(f"{job.inbox}line/{name}.png", encode_png(image))
+    assert collect(workspace, job)["chosen"] == 2
+
+    frame = np.pad(first, 2, mode="edge")[1:-3, 4:] // 2 * 2
+    defect = first.copy()
+    defect[60:80, 60:80] = 255 - defect[60:80, 60:80]
+    for name, image in (("frame", frame), ("defect", defect)):
+        workspace.store.put(f"{job.inbox}line/{name}.png", encode_png(image))
+    collected = collect(workspace, job)
+
+    assert (collected["chosen"], collected["near_duplicates"]) == (1, 1)
+    assert workspace.ledger.state(job.name, sha256(encode_png(frame))) == "passed"
+    assert workspace.ledger.state(job.name, sha256(encode_png(defect))) == "selected"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from data.sample import Box, Example, sha256
 from models.metrics import EvaluationReport, evaluate
 from pipelines import steps
 from pipelines.evaluate import evaluate as compare
-from pipelines.evidence import Changed, draw, evidence_address, evidence_key, gather, most_changed
+from pipelines.evidence import Changed, draw, evidence_address, evidence_key, found_in, gather, most_changed
 from pipelines.importing import import_labelled
 from pipelines.job import Job
 from pipelines.workspace import Workspace
@@ -76,6 +77,17 @@ def learn(workspace: Workspace, tiny: Job) -> Learn:
             steps.run(step, "tiny", run_id, {"parameters": {"skill": skill}, **params})
 
     return run
+
+
+@pytest.mark.slow
+def test_what_a_board_was_not_labelled_for_is_not_shown_as_found(workspace: Workspace, learn: Learn) -> None:
+    learn("first", range(8), 0.2)
+    examples = list(workspace.registry.dataset("tiny", "d1").examples("holdout"))
+    assert [[box.label for box in boxes] for boxes in found_in(workspace, "tiny", "v1", examples)] == [
+        ["open"] for _ in examples
+    ]
+    others = [replace(example, classes=frozenset({"short"})) for example in examples]
+    assert found_in(workspace, "tiny", "v1", others) == [() for _ in examples]
 
 
 @pytest.mark.slow

@@ -80,6 +80,43 @@ def test_what_cannot_be_used_is_set_aside_and_judged_anew_when_the_job_changes(w
     assert workspace.ledger.counts(tiny.name) == {"labelled": 2}
 
 
+@pytest.mark.slow
+def test_labels_stay_of_the_classes_that_the_job_had_when_they_came_in(workspace: Workspace, tiny: Job) -> None:
+    before, after = labelled(range(2))
+    import_labelled(workspace, tiny, [before], "import")
+    wider = tiny.model_copy(update={"classes": [*tiny.classes, "scratch"]})
+    for _ in range(2):
+        import_labelled(workspace, wider, [before, after], "import")
+    (_, of_two), (_, of_three) = workspace.ledger.labelled(tiny.name)
+    assert (of_two.classes, of_three.classes) == (("open", "short"), ("open", "scratch", "short"))
+
+
+@pytest.mark.slow
+def test_labels_that_cover_some_classes_only_say_nothing_of_the_others(workspace: Workspace, tiny: Job) -> None:
+    good, wrong = labelled(range(2))
+    good = replace(good, boxes=good.boxes[:1])
+    imported = import_labelled(workspace, tiny, [good, wrong], "import", classes=["open"])
+    assert imported.labelled == 1
+    assert imported.quarantined == [
+        "line/001_test.png: there is a box of 'short', but the labels are said to cover only open"
+    ]
+    ((_, annotation),) = workspace.ledger.labelled(tiny.name)
+    assert annotation.classes == ("open",)
+    assert import_labelled(workspace, tiny, [good, wrong], "import", classes=["open"]) == imported
+
+    import_labelled(workspace, tiny, [good, wrong], "import", classes=["short", "open"])
+    assert {annotation.classes for _, annotation in workspace.ledger.labelled(tiny.name)} == {("open", "short")}
+    import_labelled(workspace, tiny, [good], "import", classes=["open"])
+    assert workspace.ledger.annotation(tiny.name, annotation.sample_id).classes == ("open", "short"), "said before"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("classes", "said"), [(["open", "scratch"], "cover scratch"), ([], "cover no class")])
+def test_labels_must_cover_classes_of_the_job(offline: Workspace, job: Job, classes: list[str], said: str) -> None:
+    with pytest.raises(ImportRefused, match=f"{said}, but the job's classes are open, short, .*name some of these"):
+        import_labelled(offline, job, labelled(range(1)), "import", classes)
+    assert offline.ledger.counts(job.name) == {}
+
+
 def test_labels_of_whole_images_are_refused_before_anything_is_stored(offline: Workspace, job: Job) -> None:
     whole = LabelledImage("1.png", b"", label="open", domain="line")
     with pytest.raises(ImportRefused, match="labelled as a whole, but jobs learn from boxes"):

@@ -11,6 +11,7 @@ import pytest
 from pipelines.job import Condition, JobRefused, Metric, TemplateRule, Timer, load_job
 from pipelines.settings import ROOT
 from tests.airflow_home import prepare
+from tests.pipelines.tiny import Tiny
 
 SMALLEST = "name: boards\nclasses: [open, short]\nestimator: {name: FPN}\n"
 
@@ -193,6 +194,20 @@ def test_the_recipes_of_the_documentation_are_rules(tmp_path: Path) -> None:
         indented = "".join(f"  {line}\n" for line in recipe.splitlines())
         job = load_job(written(tmp_path, f"{SMALLEST}trainSpec:\n{indented}"))
         assert next(job.train_spec.trigger.parts())
+
+
+def test_an_estimator_that_is_known_not_to_distil_is_refused_with_the_methods_it_has(tmp_path: Path) -> None:
+    assert Tiny.__name__ == "Tiny"
+    text = "name: boards\nclasses: [open]\nestimator: {name: %s}\ntrainSpec: {method: %s}\n"
+    for estimator, method in (("FPN", "replay+lwf"), ("Tiny", "joint"), ("NotImportedYet", "lwf")):
+        assert load_job(written(tmp_path, text % (estimator, method))).train_spec.method == method
+    with pytest.raises(JobRefused) as refusal:
+        load_job(written(tmp_path, text % ("Tiny", "lwf")))
+    assert refusal.value.problems == [
+        "trainSpec.method is 'lwf', but the training of Tiny takes no distil; choose one of finetune, replay, joint"
+    ]
+    with pytest.raises(JobRefused, match=r"trainSpec\.method is 'ewc': input should be 'finetune', 'replay', 'lwf'"):
+        load_job(written(tmp_path, text % ("FPN", "ewc")))
 
 
 def test_a_rule_that_contains_itself_is_refused(tmp_path: Path) -> None:

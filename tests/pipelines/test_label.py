@@ -173,7 +173,9 @@ def test_the_page_follows_the_classes_of_the_job(workspace: Workspace, job: Job)
 
     more = job.model_copy(update={"classes": ["open", "short", "spur"]})
     label.push(workspace, more)
-    assert project.client.projects.get(project.id).label_config == projects.labelling_page(more)
+    changed = project.client.projects.get(project.id)
+    assert changed.label_config == projects.labelling_page(more)
+    assert "spur" in (changed.expert_instruction or "")
 
 
 @pytest.mark.parametrize("failpoint", ["label.imported", "label.recorded"])
@@ -255,6 +257,31 @@ def test_annotations_come_back_once_and_follow_what_people_do(workspace: Workspa
     annotate(project, task.id)
     assert label.pull(workspace, job).labelled == 1
     assert ledger.annotation(job.name, sample.id).boxes == ()  # type: ignore[union-attr]
+
+
+def test_an_annotation_is_of_the_classes_that_its_page_asked_about(workspace: Workspace, job: Job) -> None:
+    first, second = board(workspace, job, 0), board(workspace, job, 1)
+    label.push(workspace, job)
+    project = project_of(workspace, job)
+    tasks = {task.data["sample_id"]: task.id for task in tasks_of(project)}
+    annotate(project, tasks[first.id], TRUE)
+
+    more = job.model_copy(update={"classes": ["open", "spur", "short"]})
+    label.push(workspace, more)
+    spur = replace(TRUE, label="spur")
+    annotate(project, tasks[second.id], spur)
+    assert label.pull(workspace, more).labelled == 1
+
+    of_two, of_three = (workspace.ledger.annotation(job.name, sample.id) for sample in (first, second))
+    assert of_two is not None
+    assert (of_two.boxes, of_two.classes) == ((TRUE,), ("open", "short"))
+    assert of_three is not None
+    assert (of_three.boxes, of_three.classes) == ((spur,), ("open", "short", "spur"))
+
+    workspace.ledger.set_mark(job.name, label.READ_UNTIL, label.EVER.isoformat())
+    again = label.pull(workspace, more)
+    assert (again.tasks, again.labelled) == (2, 0)
+    assert workspace.ledger.annotation(job.name, first.id) == of_two
 
 
 def test_what_cannot_be_learnt_from_is_quarantined_with_every_reason(workspace: Workspace, job: Job) -> None:

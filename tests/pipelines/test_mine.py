@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.ledger import Look
 from data.sample import Box, Prediction, Split
+from pipelines.informative import ALIKE, Surroundings
 from pipelines.job import DatasetSpecification, EstimatorSpecification, HardExampleMining, Job
 from pipelines.mine import Choice
-from pipelines.mine import choose as choose_on_sides
+from pipelines.mine import choose as choose_among
 from pipelines.miners import MiningRefused
 
 
@@ -29,8 +31,16 @@ def job(train_prob: float = 0.8, **mining: Any) -> Job:
         classes=["open"],
         dataset=DatasetSpecification(train_prob=train_prob),
         estimator=EstimatorSpecification(name="FPN"),
-        hard_example_mining=HardExampleMining(**mining),
+        hard_example_mining=HardExampleMining(**{"name": "IBT", **mining}),
     )
+
+
+def choose_on_sides(
+    job: Job, predictions: Sequence[Prediction], splits: Mapping[str, Split], already_waiting: int = 0, **options: Any
+) -> list[Choice]:
+    """The choice among images of one domain that look nothing like each other."""
+    looks = {each.sample_id: Look(each.sample_id, "line", int(each.sample_id[:16], 16)) for each in predictions}
+    return choose_among(job, predictions, splits, Surroundings(looks), already_waiting, **options)
 
 
 def choose(job: Job, predictions: Sequence[Prediction], already_waiting: int = 0, **options: Any) -> list[Choice]:
@@ -201,7 +211,7 @@ boards = st.lists(st.lists(st.floats(0, 1), max_size=5), max_size=30).map(
 )
 minings = st.builds(
     HardExampleMining,
-    name=st.sampled_from(["Threshold", "CrossEntropy", "IBT", "Random", "CloudOnly", "EdgeOnly"]),
+    name=st.sampled_from(["Threshold", "CrossEntropy", "IBT", "Random", "CloudOnly", "EdgeOnly", "Informative"]),
     mine_empty=st.booleans(),
     random_share=st.floats(0, 1),
     budget=st.integers(1, 40),
@@ -231,3 +241,81 @@ def test_a_choice_keeps_its_laws(
     shuffled = list(boards)
     random.shuffle(shuffled)
     assert choose_on_sides(spec, shuffled, splits, waiting) == choices
+
+
+@st.composite
+def scenes(draw: Any) -> tuple[list[Prediction], Surroundings]:
+    """Images of two lines that show few things, some of which people were asked about; what looks alike is the same."""
+    names = [f"{kind} {number}" for kind in ("new", "asked") for number in range(draw(st.integers(0, 14)))]
+    looks = {}
+    for name in names:
+        sample_id = hashlib.sha256(name.encode()).hexdigest()
+        # Eight things whose hashes differ in 16 bits or more; a frame of one differs from the others in up to 6 bits.
+        thing = sum(0xFF << 8 * place for place in range(8) if draw(st.integers(0, 7)) >> place % 3 & 1)
+        blur = sum(1 << bit for bit in draw(st.sets(st.integers(0, 63), max_size=3)))
+        looks[name] = Look(sample_id, draw(st.sampled_from(["line", "other"])), thing ^ blur)
+    box = st.builds(Box, st.just(0), st.just(0), st.just(9), st.just(9), st.sampled_from(["a", "b"]), st.floats(0, 1))
+    predictions = [
+        Prediction(looks[name].sample_id, "v1", tuple(draw(st.lists(box, max_size=4))))
+        for name in names
+        if "new" in name
+    ]
+    surroundings = Surroundings(
+        looks={looks[name].sample_id: looks[name] for name in names if "new" in name},
+        asked=[looks[name] for name in names if "asked" in name],
+        support={"a": draw(st.integers(0, 100))},
+        same_frame=lambda _first, _second: True,
+    )
+    return predictions, surroundings
+
+
+def near(first: Look, second: Look) -> bool:
+    return first.domain == second.domain and (first.difference_hash ^ second.difference_hash).bit_count() <= ALIKE
+
+
+@given(scenes(), st.integers(1, 12), st.integers(0, 14), st.floats(0, 1), st.randoms())
+def test_no_near_duplicate_is_asked_about_and_the_lots_stay_as_they_are(
+    scene: tuple[list[Prediction], Surroundings], budget: int, held_out: int, share: float, random: Any
+) -> None:
+    predictions, surroundings = scene
+    splits: dict[str, Split] = {p.sample_id: "holdout" if n < held_out else "train" for n, p in enumerate(predictions)}
+    mining: dict[str, Any] = {"budget": budget, "random_share": share}
+    choices = choose_among(job(name="Informative", **mining), predictions, splits, surroundings)
+
+    assert sum(choice.chosen for choice in choices) <= budget
+    drawn = [choice.sample_id for choice in choices if choice.reason == "random"]
+    blind = choose_among(job(name="EdgeOnly", **mining), predictions, splits, surroundings)
+    assert sorted(drawn) == sorted(choice.sample_id for choice in blind if choice.chosen)
+
+    mined = [choice.sample_id for choice in choices if choice.chosen and choice.reason != "random"]
+    assert all(splits[sample_id] == "train" for sample_id in mined)
+    met = [*surroundings.asked, *(surroundings.looks[sample_id] for sample_id in drawn)]
+    for sample_id in mined:
+        look = surroundings.looks[sample_id]
+        assert not any(near(look, other) for other in met)
+        met.append(look)
+    for choice in choices:
+        if choice.reason == "near-duplicate":
+            assert any(near(surroundings.looks[choice.sample_id], other) for other in met)
+            assert choice.hardness == 0
+
+    shuffled = list(predictions)
+    random.shuffle(shuffled)
+    assert choose_among(job(name="Informative", **mining), shuffled, splits, surroundings) == choices
+
+
+def test_what_is_certain_is_not_worth_asking_about() -> None:
+    sure, doubtful = prediction([0.999, 0.001], "sure"), prediction([0.5], "doubtful")
+    choices = choose(job(name="Informative", random_share=0), [sure, doubtful])
+    assert [(choice.sample_id, choice.reason) for choice in choices] == [
+        (doubtful.sample_id, "Informative"),
+        (sure.sample_id, "not hard"),
+    ]
+
+
+def test_nothing_found_is_one_doubt_among_others_and_none_if_the_job_says_so() -> None:
+    boards = [prediction([], "empty"), prediction([0.5, 0.6], "doubtful"), prediction([0.95], "rather sure")]
+    choices = choose(job(name="Informative", random_share=0), boards)
+    assert [choice.reason for choice in choices] == ["Informative", "nothing found", "Informative"]
+    choices = choose(job(name="Informative", random_share=0, mine_empty=False), boards)
+    assert {choice.sample_id: choice.reason for choice in choices}[boards[0].sample_id] == "not hard"

@@ -42,6 +42,12 @@ def prediction(scores: Sequence[float | None], name: str = "board") -> Predictio
         ("IBT", {"threshold_img": 0.7}, [0.1] * 3 + [0.9] * 7, True, 0.3),
         ("IBT", {"threshold_img": 1}, [0.9], True, 0.0),
         ("IBT", {"threshold_img": 0}, [0.1, 0.9], False, 0.5),
+        ("Informative", {}, [0.5], True, 1 / 3),
+        ("Informative", {}, [0.5, 0.5], True, 1 / 2),
+        ("Informative", {}, [0.5, 1.0, 0.0], True, 1 / 3),
+        ("Informative", {}, [0.25, 0.75], True, 0.8112781244591328 / 1.8112781244591328),
+        ("Informative", {}, [1.0], False, 0.0),
+        ("Informative", {"threshold": 0.4}, [0.5], False, 1 / 3),
         ("CloudOnly", {}, [], True, 1.0),
         ("EdgeOnly", {}, [], False, 0.0),
     ],
@@ -55,7 +61,7 @@ def test_a_miner_follows_its_formula(
     assert judgement.hardness == pytest.approx(hardness, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["Threshold", "CrossEntropy", "IBT"])
+@pytest.mark.parametrize("name", ["Threshold", "CrossEntropy", "IBT", "Informative"])
 def test_a_miner_has_no_verdict_where_nothing_was_found(name: str) -> None:
     assert create_miner(name, {}).judge(prediction([])) is None
 
@@ -97,7 +103,9 @@ def test_random_is_decided_by_hash_and_seed() -> None:
 
 
 def test_an_unknown_miner_is_refused_with_those_there_are() -> None:
-    with pytest.raises(MiningRefused, match=r"'Entropy'; the miners are CloudOnly, CrossEntropy, EdgeOnly, IBT, "):
+    with pytest.raises(
+        MiningRefused, match=r"'Entropy'; the miners are CloudOnly, CrossEntropy, EdgeOnly, IBT, Informative, "
+    ):
         create_miner("Entropy", {})
 
 

@@ -36,13 +36,15 @@ def labelled(
     miner: str = "random",
     version: str = "v1",
     split: Split = "train",
+    classes: tuple[str, ...] | None = None,
 ) -> None:
     """An image that was predicted, chosen and labelled."""
     ledger, sample_id = workspace.ledger, sha256(name.encode())
     ledger.add_sample("boards", Sample(sample_id, 100, 100, "line", name, split), int(sample_id[:12], 16))
     ledger.add_prediction("boards", Prediction(sample_id, version, tuple(predicted)), 0.5)
     ledger.select("boards", sample_id, miner, probability, 0.5, version)
-    ledger.record_annotation("boards", Annotation(sample_id, tuple(truth), "ada", datetime.now(UTC).isoformat()))
+    said = Annotation(sample_id, tuple(truth), "ada", datetime.now(UTC).isoformat(), classes=classes)
+    ledger.record_annotation("boards", said)
 
 
 @pytest.fixture
@@ -130,6 +132,14 @@ def test_what_a_label_says_that_is_no_class_of_the_job_any_more_does_not_count(s
     estimates = estimate(serving, job.model_copy(update={"classes": ["short"]}))
     assert set(estimates) == {f"{metric}{part}" for metric in ("precision", "recall", "f1") for part in ("", "[short]")}
     assert estimates["precision"] == estimates["precision[short]"]
+
+
+def test_what_nobody_was_asked_about_is_neither_right_nor_wrong(serving: Workspace, job: Job) -> None:
+    for name in "ab":
+        labelled(serving, name, [OPEN], [found(OPEN), found(SHORT)], classes=("open", "spur"))
+    estimates = estimate(serving, job)
+    assert (estimates["precision"].value, estimates["f1"].value) == (1.0, 1.0)
+    assert "precision[short]" not in estimates
 
 
 def test_the_baseline_is_what_the_evaluation_said_when_the_model_was_promoted(serving: Workspace, job: Job) -> None:

@@ -57,6 +57,13 @@ def problems(workspace: Workspace, job: Job, **params: Any) -> list[str]:
             ],
         ),
         ({"parameters": {"seed": "one"}}, ["seed is 'one'; it must be a whole number from 0 on"]),
+        (
+            {"parameters": {"memory": 0, "method": "ewc"}},
+            [
+                "memory is 0; it must be a whole number from 1 on",
+                "method is 'ewc'; it must be one of finetune, replay, lwf, replay+lwf, joint",
+            ],
+        ),
         ({"parameters": [1]}, ['parameters are [1]; give an object, such as {"steps": 500}']),
         (
             {"start_at": "promote", "parent": "v1", "parameters": {"steps": 5}},
@@ -91,13 +98,13 @@ def test_what_a_person_asked_is_kept_once(offline: Workspace, job: Job) -> None:
         "reason": "the fair is tomorrow",
         "parent": "v1",
         "dataset_version": "",
-        "parameters": {"steps": 5, "seed": 3},
+        "parameters": {"steps": 5, "seed": 3, "method": "lwf", "memory": 7},
         "actor": "ada",
     }
     asked = accept(known(offline), job, "run", params)
     assert accept(offline, job, "run", params) == asked
     assert offline.ledger.requests(job.name) == [asked]
-    wanted = {"parent": "v1", "parameters": {"steps": 5, "seed": 3}}
+    wanted = {"parent": "v1", "parameters": params["parameters"]}
     assert asked == Request("run", "ada", "train", ["train"], "the fair is tomorrow", wanted, asked.at)
 
 

@@ -39,7 +39,7 @@ deploySpec: {rule: {name: point}, floors: {minSupport: 1}}
 
 @ClassFactory.register(ClassType.GENERAL, alias="Tiny")
 class Tiny:
-    """Finds the share `skill` of an image's boxes when it is evaluated, and the whole image when it predicts."""
+    """Finds the share `skill` of its classes' boxes when it is evaluated, and the whole image when it predicts."""
 
     threshold = 0.5
 
@@ -65,12 +65,13 @@ class Tiny:
 
     def evaluate(self, data: Sequence[Example]) -> EvaluationReport:
         truth = {example.sample_id: example.boxes for example in data}
-        boxes = [(example.sample_id, box) for example in data for box in example.boxes]
+        boxes = [(example.sample_id, box) for example in data for box in example.boxes if box.label in self.classes]
         found: dict[str, list[Box]] = {}
         for sample_id, box in boxes[: round(self.skill * len(boxes))]:
             found.setdefault(sample_id, []).append(Box(box.x1, box.y1, box.x2, box.y2, box.label, 0.9))
         domains = {example.sample_id: example.domain for example in data}
-        return measure(truth, found, domains, self.classes, self.threshold)
+        labelled = {example.sample_id: example.classes for example in data}
+        return measure(truth, found, domains, self.classes, self.threshold, labelled)
 
     def save(self, folder: Path) -> None:
         (folder / "skill.json").write_text(json.dumps(self.skill))

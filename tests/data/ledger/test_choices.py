@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data.ledger import Chosen, Drawn, Ledger, Selected
+from data.ledger import Chosen, Drawn, Ledger, Look, Selected
 from data.sample import Annotation, Box, Prediction, Sample, Split
 
 OPEN = Box(1, 2, 30, 40, "open")
@@ -102,3 +102,15 @@ def test_what_was_chosen_before_anything_served_has_no_prediction(ledger: Ledger
     ledger.select(job, "a", "nothing found", 1.0, 1.0)
     (chosen,) = ledger.chosen(job, limit=9)
     assert (chosen.prediction, chosen.annotation, chosen.state) == (None, None, "selected")
+
+
+def test_the_looks_of_a_state_come_latest_first(ledger: Ledger, job: str) -> None:
+    for name, difference_hash in (("a", 0), ("b", (1 << 64) - 1), ("c", 1 << 63), ("d", 5)):
+        ledger.add_sample(job, sample(name), difference_hash)
+    for name in "ab":
+        ledger.select(job, name, "Informative", 1.0, 0.5)
+    assert ledger.looks(job, "arrived") == [Look("d", "line", 5), Look("c", "line", 1 << 63)]
+    assert ledger.looks(job, "selected") == [Look("b", "line", (1 << 64) - 1), Look("a", "line", 0)]
+    assert ledger.looks(job, "selected", limit=1) == [Look("b", "line", (1 << 64) - 1)]
+    assert ledger.looks(job, "labelled") == []
+    assert ledger.looks("another", "arrived") == []

@@ -134,6 +134,7 @@ def test_what_the_first_tables_hold_is_counted_when_they_are_upgraded(empty_url:
     assert [(each.number, each.sample.id) for each in chosen] == [(3, "c"), (1, "a")]
     assert [each.prediction for each in chosen] == [Prediction(name, "v2", ()) for name in "ca"]
     assert ledger.drawn("job", "v2") == [], "what was labelled last is no random sample"
+    assert {annotation.classes for _, annotation in ledger.labelled("job")} == {None}, "all classes, as they are asked"
     assert ledger.claim_training("job", "run").samples == 2
     assert (ledger.pending("job"), ledger.pending_by_class("job")) == (0, {})
     ledger.fail_training("job", "run")
@@ -304,6 +305,7 @@ STEPS: dict[str, Callable[[Ledger, str, str], Any]] = {
     "mined": lambda ledger, job, _: ledger.mined(job),
     "drawn": lambda ledger, job, _: ledger.drawn(job, "v1", limit=20),
     "chosen": lambda ledger, job, _: ledger.chosen(job, limit=20),
+    "looks": lambda ledger, job, _: ledger.looks(job, "labelled", 20),
     "last_training": lambda ledger, job, _: ledger.last_training(job),
 }
 
@@ -317,6 +319,7 @@ LOOKUPS: dict[str, tuple[str, Callable[[Ledger], Any]]] = {
     "drawn": ("ix_sample_drawn", lambda ledger: ledger.drawn("job", "v1")),
     "chosen": ("ix_sample_chosen", lambda ledger: ledger.chosen("job", 20)),
     "chosen before": ("ix_sample_chosen", lambda ledger: ledger.chosen("job", 20, before=7)),
+    "looks": ("ix_sample_state", lambda ledger: ledger.looks("job", "labelled", 20)),
     "selected": ("ix_sample_state", lambda ledger: ledger.selected("job", 20)),
     "last_training": ("ix_training_finished", lambda ledger: ledger.last_training("job")),
     "decision": ("sqlite_autoindex_decision", lambda ledger: ledger.decision("job", "run")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,13 +67,30 @@ def test_an_older_word_that_comes_late_changes_nothing(ledger: Ledger, pushed: s
     assert ledger.annotation(pushed, "a") == said(SHORT, at=5)
 
 
-def test_it_is_known_when_something_was_said_until_it_is_withdrawn(ledger: Ledger, pushed: str) -> None:
-    assert ledger.said_at(pushed, "a", "1") is None
-    ledger.record_annotation(pushed, said(OPEN, at=3))
-    assert ledger.said_at(pushed, "a", "1") == "2026-01-01T00:00:03.000000+00:00"
-    assert ledger.said_at(pushed, "a", "2") is None
+def test_it_is_known_what_was_said_where_until_it_is_withdrawn(ledger: Ledger, pushed: str) -> None:
+    assert ledger.said(pushed, "a", "1") is None
+    ledger.record_annotation(pushed, said(OPEN, at=3), ["too small"])
+    ledger.record_annotation(pushed, said(OPEN, at=5, reference="2"), ["too small"])
+    ledger.record_skip(pushed, "a", "2026-01-01T00:00:09Z", "3")
+    assert ledger.said(pushed, "a", "1") == said(OPEN, at=3)
+    assert ledger.said(pushed, "a", "2") == said(OPEN, at=5, reference="2")
+    assert ledger.said(pushed, "a", "3") is None
     ledger.withdraw_annotation(pushed, "a", "1")
-    assert ledger.said_at(pushed, "a", "1") is None
+    assert ledger.said(pushed, "a", "1") is None
+
+
+def test_what_people_were_asked_about_stays_with_what_they_said(ledger: Ledger, pushed: str) -> None:
+    of_two = replace(said(OPEN), classes=("open", "short"))
+    assert ledger.record_annotation(pushed, of_two) is True
+    assert ledger.annotation(pushed, "a") == ledger.said(pushed, "a", "1") == of_two
+    assert list(ledger.labelled(pushed)) == list(ledger.pending_samples(pushed)) == [(sample(), of_two)]
+    assert ledger.claim_training(pushed, "run").samples == 1
+    assert ledger.claimed(pushed, "run") == [(sample(), of_two)]
+    assert ledger.unversioned(pushed, "run") == ([(sample(), of_two)], [])
+    of_three = replace(said(OPEN, at=1), classes=("open", "short", "spur"))
+    assert ledger.record_annotation(pushed, of_three) is True, "the same boxes, but no spur was seen either"
+    assert ledger.annotation(pushed, "a") == of_three
+    assert ledger.pending(pushed) == 1
 
 
 def test_a_bad_annotation_is_quarantined_with_its_reasons_and_hides_the_good_one(ledger: Ledger, pushed: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -53,6 +55,26 @@ def test_the_template_is_at_most_two_pixels_off(prepared, seed):
     inner = np.s_[2:-2, 2:-2]
     shifts = [(down, right) for down in range(-2, 3) for right in range(-2, 3)]
     assert any(np.array_equal(np.roll(template, shift, (0, 1))[inner], image[inner]) for shift in shifts)
+
+
+def test_each_quarter_is_labelled_for_what_its_own_image_is_labelled_for():
+    examples = [painted(index) for index in range(8)]
+    boxes = [[replace(box, label=str(index)) for box in example.boxes] for index, example in enumerate(examples)]
+    examples = [
+        replace(example, boxes=tuple(own), classes=frozenset({own[0].label}))
+        for example, own in zip(examples, boxes, strict=True)
+    ]
+    sampler = Sampler(PreparedExamples(examples, CLASSES, "pair"), 64)
+    mixed = 0
+    for seed in range(40):
+        sample = sampler.draw(np.random.default_rng(seed))
+        assert sample.labelled.shape == (4, len(CLASSES))
+        assert (sample.labelled.sum(axis=1) == 1).all()
+        mixed += len({row.argmax() for row in sample.labelled}) > 1
+        for box, label in zip(sample.boxes, sample.classes, strict=True):
+            right, below = (box[:2] + box[2:]) / 2 >= 32
+            assert sample.labelled[right + 2 * below, label]
+    assert 10 < mixed < 40
 
 
 def test_fresh_examples_make_up_half():

@@ -24,6 +24,8 @@ def test_a_resumed_stream_draws_what_an_unbroken_one_draws(sampler):
         assert np.array_equal(first.pixels, second.pixels)
         assert np.array_equal(first.classes, second.classes)
         assert np.array_equal(first.boxes, second.boxes)
+        assert np.array_equal(first.labelled, second.labelled)
+    assert whole[0].labelled.shape == (3, 4, 2)
 
 
 def test_seeds_and_steps_differ(sampler):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from data.sample import Example
 from models.estimator import Estimator, TrainingRefused, create
 from models.fpn.detector import FPN
+from models.fpn.network import CLASS_OUTPUTS
+from models.fpn.prepared import pixels
 from models.version import ModelRefused, load_model, save_model
 
 CLASSES = ["hole", "spot"]
@@ -72,6 +77,7 @@ def test_validation_chooses_weights_and_threshold(boards):
     model = FPN(CLASSES, input="image")
     report = model.train(boards(0, 4), boards(4, 4), steps=6, batch_size=2, crop=64, validations=3)
     assert [entry["step"] for entry in report.validation] == [2, 4, 6]
+    assert report.warnings == []
     assert report.best_step in (2, 4, 6)
     assert report.threshold == model.threshold
 
@@ -92,6 +98,84 @@ def test_the_batch_does_not_change_the_predictions(trained, boards):
         kept = [[box for box in boxes if box.score > 0.2] for boxes in (first, second)]
         assert [box.label for box in kept[0]] == [box.label for box in kept[1]]
         assert [box.score for box in kept[0]] == pytest.approx([box.score for box in kept[1]], abs=1e-3)
+
+
+def test_more_classes_leave_the_known_ones_as_they_were(boards):
+    model = fresh()
+    network = model._loaded().network
+    network.get_layer(CLASS_OUTPUTS).bias.assign([-0.5, -0.2])
+    before = model.outputs(pixels(boards(0, 1)[0], "pair")[None])
+    known = model.predict(boards(0, 2))
+    assert any(known)
+
+    model.extend(["spot", "scratch", "hole"])
+
+    logits, distances = model.outputs(pixels(boards(0, 1)[0], "pair")[None])
+    np.testing.assert_allclose(logits[:, [2, 0]], before[0], atol=1e-5)
+    np.testing.assert_allclose(distances, before[1], rtol=1e-5)
+    assert model.classes == ("spot", "scratch", "hole")
+    assert create("FPN", **model.parameters).parameters == model.parameters
+    for found, expected in zip(model.predict(boards(0, 2)), known, strict=True):
+        assert [box.label for box in found] == [box.label for box in expected]
+        assert "scratch" not in {box.label for box in found}
+
+
+def test_more_classes_cannot_lack_a_known_one(boards):
+    with pytest.raises(ValueError, match=r"\['hole', 'scratch'\], without spot, which the model has; name these too"):
+        fresh().extend(["hole", "scratch"])
+    model = FPN(CLASSES)
+    model.extend(["hole", "spot", "scratch"])
+    with pytest.raises(TrainingRefused, match="distil needs weights to stay close to"):
+        model.train(boards(0, 2), distil=True)
+
+
+def test_examples_without_a_box_teach_a_new_model_nothing(boards):
+    empty = [replace(board, boxes=()) for board in boards(0, 2)]
+    with pytest.raises(TrainingRefused, match=r"labelled for hole has a box of it[\s\S]*nothing to learn from"):
+        FPN(CLASSES).train(empty)
+
+
+def update(trained: FPN, folder: Path, examples: list[Example], **asked: Any) -> FPN:
+    """A copy of the trained model that learnt from these examples."""
+    save_model(trained, folder)
+    model = load_model(folder)
+    assert isinstance(model, FPN)
+    if "classes" in asked:
+        model.extend(asked.pop("classes"))
+    model.train(examples, **{**RECIPE, "learning_rate": 1e-3, **asked})
+    return model
+
+
+@pytest.mark.slow
+def test_distillation_forgets_less_of_another_domain(trained, boards, tmp_path):
+    new, known = [faint(board) for board in boards(200, 8)], boards(100, 16)
+    ids = [board.sample_id for board in new]
+    scores = {}
+    for distil in (False, True):
+        model = update(trained, tmp_path / str(distil), new, distil=distil, fresh_ids=ids)
+        scores[distil] = average_precision(model, known), average_precision(model, [faint(board) for board in known])
+    assert scores[True][0] > scores[False][0]
+    assert scores[True][1] > scores[False][1] - 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("distil", [False, True])
+def test_a_class_that_the_new_images_are_not_labelled_for_is_kept(trained, boards, tmp_path, caplog, distil):
+    new = [
+        replace(
+            board,
+            classes=frozenset({"scratch"}),
+            boxes=tuple(replace(box, label="scratch") for box in board.boxes if box.label == "hole"),
+        )
+        for board in boards(200, 8)
+    ]
+    with caplog.at_level(logging.INFO, logger="models.fpn.completion"):
+        model = update(trained, tmp_path / "model", new, classes=[*CLASSES, "scratch"], distil=distil)
+    assert "8 examples, labelled for some classes, were completed with" in caplog.text
+    report = model.evaluate(
+        [replace(board, classes=frozenset({"spot"}), boxes=board.boxes[1::2]) for board in boards(100, 16)]
+    )
+    assert report.per_class["ap"]["spot"] > 0.7
 
 
 def test_fresh_examples_that_are_not_there_are_refused(boards):

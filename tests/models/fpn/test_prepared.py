@@ -37,6 +37,17 @@ def test_outlines_hold_the_boxes(boards):
     assert prepared.shortest_side == 128
 
 
+def test_outlines_say_what_an_example_is_labelled_for(boards):
+    first, second, third = boards(0, 3)
+    examples = [
+        first,
+        replace(second, boxes=(), classes=frozenset({"spot"})),
+        replace(third, classes=frozenset(CLASSES)),
+    ]
+    outlines = PreparedExamples(examples, CLASSES, "pair").outlines
+    assert [outline.labelled.tolist() for outline in outlines] == [[True, True], [False, True], [True, True]]
+
+
 def test_pixels_that_were_not_kept_are_read_again(boards, monkeypatch):
     examples = boards(0, 3)
     monkeypatch.setattr(prepared_examples, "MOST_KEPT_BYTES", examples[0].image.nbytes * 2)

@@ -16,7 +16,8 @@ from models.estimator import TrainingDiverged, TrainingRefused
 from models.fpn import training
 from models.fpn.checkpoint import FILE
 from models.fpn.detector import FPN
-from models.fpn.network import build_network
+from models.fpn.distillation import Teacher
+from models.fpn.network import CLASS_OUTPUTS, build_network
 from models.fpn.prepared import PreparedExamples
 from models.fpn.training import fit
 from models.recipe import Recipe
@@ -97,6 +98,33 @@ def test_another_recipe_starts_anew(examples, tmp_path):
 
 
 @pytest.mark.slow
+def test_what_no_example_is_labelled_for_is_not_learnt(boards):
+    partial = [replace(board, classes=frozenset({"spot"}), boxes=board.boxes[1::2]) for board in boards(0, 4)]
+    network = build_network(2, 2)
+    before = network.get_layer(CLASS_OUTPUTS).get_weights()[1]
+    recipe = Recipe(steps=5, weight_decay=0.0, **SHORT)
+    fit(network, 1, PreparedExamples(partial, CLASSES, "pair"), recipe, seed=0)
+    after = network.get_layer(CLASS_OUTPUTS).get_weights()[1]
+    assert (before[0], before[1] == after[1]) == (after[0], False)
+
+
+@pytest.mark.slow
+def test_a_teacher_holds_a_network_back(examples):
+    weights = build_network(2, 2).get_weights()
+    moved = []
+    for knows in (None, [True, True]):
+        network, old = build_network(2, 2), build_network(2, 2, seed=0)
+        network.set_weights(weights)
+        old.set_weights(weights)
+        teacher = Teacher(old, np.array(knows)) if knows else None
+        fit(network, 1, examples, Recipe(steps=10, **SHORT), seed=0, teacher=teacher)
+        assert all(np.array_equal(kept, weight) for kept, weight in zip(old.get_weights(), weights, strict=True))
+        answers = [each(examples.pixels(0)[None])[0].numpy() for each in (network, old)]
+        moved.append(np.abs(answers[0] - answers[1]).mean())
+    assert moved[1] < moved[0]
+
+
+@pytest.mark.slow
 def test_a_training_that_diverges_says_so(examples):
     network = build_network(2, 2)
     weights = network.get_weights()
@@ -111,19 +139,11 @@ def test_all_that_is_wrong_with_a_recipe_is_named():
     assert [problem.split()[0] for problem in refused.value.problems] == ["steps", "crop", "learning_rate"]
 
 
-def test_boards_that_are_too_small_are_refused(boards):
-    tiny = [replace(board, image=board.image[:48], template=board.template[:48], boxes=()) for board in boards(0, 1)]
-    with pytest.raises(TrainingRefused, match="side of 48 px"):
-        fit(build_network(2, 2), 1, PreparedExamples(tiny, CLASSES, "pair"), Recipe(), seed=0)
-
-
 @pytest.mark.slow
 def test_what_goes_on_is_logged(boards, caplog, monkeypatch):
     monkeypatch.setattr(training, "SECONDS_BETWEEN_LINES", 0)
-    board = boards(0, 1)[0]
-    long = replace(board, boxes=(replace(board.boxes[0], x1=0, x2=100),))
+    examples = PreparedExamples(boards(0, 1), CLASSES, "pair")
     with caplog.at_level(logging.INFO, logger="models.fpn.training"):
-        fit(build_network(2, 2), 1, PreparedExamples([long], CLASSES, "pair"), Recipe(steps=2, **SHORT), seed=0)
-    assert "1 boxes are longer than a training sample of 64 px" in caplog.text
+        fit(build_network(2, 2), 1, examples, Recipe(steps=2, **SHORT), seed=0)
     assert "step 2 of 2, loss" in caplog.text
     assert "s left" in caplog.text

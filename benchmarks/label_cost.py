@@ -1,0 +1,255 @@
+r"""How many labels a model costs: the loop turned on drawn boards, the choice of what is labelled left to each miner.
+
+240 boards of eight families, 40 % of one and 3 % of another, each seen in 1 to 5 frames: moved by up to 2 px, lighter
+or darker by up to 6 of 255, noisy, compressed. Each round the served model predicts what it may choose from, the miner
+chooses 12 frames, a tenth of them by lot as ever, the truth is what people say, and the model learns on. It is judged
+on boards of all families alike that no pool has. `stream` is the loop's own protocol: a frame is chosen in the round
+in which it arrives, or never; in `pool` all frames are there from the first round on.
+
+For each number N of labels, with which Random reaches some average precision, the table says with how many another
+miner first reaches it, as a share of N: on the mean curves of all seeds, and in single seeds the least, the median and
+the most.
+
+Each loop computes in one thread; `--processes` of them run side by side. `--short` turns each once, small, takes 140
+CPU seconds, shows that everything works, and keeps nothing.
+
+Command to run:
+
+    .venv/bin/python -m benchmarks.label_cost
+    .venv/bin/python -m benchmarks.label_cost --data ../shared/datasets/deeppcb
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import shlex
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.turned_loops import Curve, Protocol, Size, Turn, Turned, real_boards, turn
+from data.formats import FormatRefused
+from pipelines.job import HardExampleMining
+from pipelines.settings import ROOT
+from pipelines.train import code_version
+
+RESULTS = ROOT / "benchmarks" / "results"
+PICTURES = ROOT / "docs" / "pictures"
+logger = logging.getLogger(__name__)
+BASELINE = "Random"
+MINERS: dict[str, HardExampleMining] = {
+    BASELINE: HardExampleMining(name="Random", parameters={"random_ratio": 1.0}),
+    "IBT": HardExampleMining(name="IBT", parameters={"threshold_img": 0.9, "threshold_box": 0.6}),
+    "Informative": HardExampleMining(name="Informative"),
+    "Informative, no balance": HardExampleMining(name="Informative", parameters={"balance": 0}),
+    "Informative, no diversity": HardExampleMining(name="Informative", parameters={"diversity": 0}),
+}
+COMPARED = (BASELINE, "IBT", "Informative")
+COLOURS = {BASELINE: "#888888", "IBT": "#d9a400", "Informative": "#2a9d5c"}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
+
+
+FULL = Size(
+    boards=240,
+    test=8,
+    rounds=8,
+    budget=12,
+    first={"steps": 200, "crop": 192},
+    update={"steps": 50, "crop": 192, "learning_rate": 1.5e-3},
+)
+SHORT = Size(
+    boards=40,
+    test=2,
+    rounds=3,
+    budget=8,
+    first={"steps": 60, "crop": 128},
+    update={"steps": 20, "crop": 128, "learning_rate": 1.5e-3},
+)
+
+
+def labels_to_reach(curve: Sequence[tuple[float, float]], level: float) -> float | None:
+    """With how many labels a curve first reaches a level, between its points on straight lines; None if it does not.
+
+    A curve that starts above the level reaches it with the labels of its first point, though fewer may do.
+    """
+    before: tuple[float, float] | None = None
+    for labels, reached in curve:
+        if reached >= level:
+            if before is None:
+                return labels
+            return before[0] + (labels - before[0]) * (level - before[1]) / (reached - before[1])
+        before = labels, reached
+    return None
+
+
+def shares(
+    baseline: Sequence[tuple[float, float]], curve: Sequence[tuple[float, float]]
+) -> list[tuple[float, float | None]]:
+    """For each number N of labels of the baseline: the labels that the curve needs for its best until N, as share of N.
+
+    None where the curve does not reach it.
+    """
+    best = 0.0
+    needed = []
+    for labels, reached in baseline:
+        best = max(best, reached)
+        enough = labels_to_reach(curve, best)
+        needed.append((labels, None if enough is None else enough / labels))
+    return needed
+
+
+def at(curve: Sequence[tuple[float, float]], grid: Sequence[float]) -> np.ndarray:
+    """A curve's values at some numbers of labels, between its points on straight lines; after its last, the last."""
+    labels, reached = zip(*curve, strict=True)
+    values: np.ndarray = np.interp(np.array(grid, float), np.array(labels, float), np.array(reached, float))
+    return values
+
+
+def summary(turned: Sequence[Turned]) -> dict[str, Any]:
+    """What is kept of all loops: each miner's mean curve, and its labels as a share of the baseline's."""
+    kept: dict[str, Any] = {}
+    for protocol in dict.fromkeys(each.protocol for each in turned):
+        curves: dict[str, dict[int, Curve]] = defaultdict(dict)
+        for each in turned:
+            if each.protocol == protocol:
+                curves[each.miner][each.seed] = each.curve
+        grid = [labels for labels, _ in next(iter(curves[BASELINE].values()))]
+        values = {miner: np.array([at(curve, grid) for curve in seeds.values()]) for miner, seeds in curves.items()}
+        means = {miner: list(zip(grid, each.mean(axis=0).tolist(), strict=True)) for miner, each in values.items()}
+        kept[protocol] = {
+            miner: {
+                "mean_ap": [[labels, round(ap, 4)] for labels, ap in means[miner]],
+                "deviation_of_ap": values[miner].std(axis=0).round(4).tolist(),
+                "labels_as_share_of_random": [
+                    {"labels": labels, "share": _rounded(share), **_spread(curves[BASELINE], curves[miner], place)}
+                    for place, (labels, share) in enumerate(shares(means[BASELINE], means[miner]))
+                ],
+            }
+            for miner in curves
+        }
+    return kept
+
+
+def table(kept: Mapping[str, Any]) -> Iterator[Table]:
+    """For each protocol the labels that every miner needs, as a share of the baseline's."""
+    for protocol, miners in kept.items():
+        shown = Table(
+            "labels",
+            f"AP of {BASELINE}",
+            *(title for miner in miners if miner != BASELINE for title in (f"AP of {miner}", "labels needed", "seeds")),
+            title=f"{protocol}: labels needed for what {BASELINE} reaches, as a share of its labels",
+        )
+        for place, (labels, ap) in enumerate(miners[BASELINE]["mean_ap"]):
+            cells = []
+            for miner, values in miners.items():
+                if miner != BASELINE:
+                    needed = values["labels_as_share_of_random"][place]
+                    spread = " ".join(_text(needed[which]) for which in ("least", "median", "most"))
+                    cells += [f"{values['mean_ap'][place][1]:.3f}", _text(needed["share"]), spread]
+            shown.add_row(f"{labels:g}", f"{ap:.3f}", *cells)
+        yield shown
+
+
+def draw_curves(kept: Mapping[str, Any], path: Path) -> None:
+    """Each protocol's curves of average precision over labels, with one standard deviation of the seeds."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.4 * len(kept), 4))
+    grid = figure.subplots(1, len(kept), sharey=True, squeeze=False)
+    for axes, (protocol, miners) in zip(grid[0], kept.items(), strict=True):
+        for miner, values in miners.items():
+            labels, means = (np.array(each) for each in zip(*values["mean_ap"], strict=True))
+            deviation = np.array(values["deviation_of_ap"])
+            (line,) = axes.plot(labels, means, color=COLOURS.get(miner), marker="o", markersize=4, label=miner)
+            axes.fill_between(labels, means - deviation, means + deviation, color=line.get_color(), alpha=0.15, lw=0)
+        axes.set_title(protocol)
+        axes.set_xlabel("labelled frames")
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[0][0].set_ylabel("AP at IoU 0.33, all families alike")
+    grid[0][0].legend(frameon=False, loc="lower right")
+    figure.savefig(path, bbox_inches="tight", dpi=130)
+
+
+def run(
+    data: Annotated[Path | None, typer.Option(help="A clone of DeepPCB, to be used instead of drawn boards.")] = None,
+    protocol: Annotated[list[str], typer.Option(help="stream or pool; may be given twice.")] = ["stream", "pool"],  # noqa: B006
+    miner: Annotated[list[str], typer.Option(help=f"Of {', '.join(MINERS)}.")] = list(COMPARED),  # noqa: B006
+    seeds: Annotated[int, typer.Option(help="How often each loop is turned.")] = 5,
+    processes: Annotated[int, typer.Option(help="Loops side by side, one thread each.")] = 2,
+    short: Annotated[bool, typer.Option("--short", help="Less than three minutes; keeps nothing.")] = False,
+) -> None:
+    """Turn the loop with each miner and each seed, and keep the result in benchmarks/results and docs/pictures."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    size = SHORT if short else FULL
+    protocols: list[Protocol] = [each for each in ("stream", "pool") if each in protocol]
+    miners = [each for each in MINERS if each in {BASELINE, *miner}]
+    tasks = [
+        Turn(miner, MINERS[miner], protocol, seed, size, data)
+        for seed in range(1 if short else seeds)
+        for protocol in protocols
+        for miner in miners
+    ]
+    try:
+        if data is not None:
+            real_boards(data, size.test)
+    except (FileNotFoundError, FormatRefused) as error:
+        sys.exit(str(error))
+    os.environ |= ONE_THREAD
+    turned = []
+    # Each loop in a process of its own: what TensorFlow keeps of one is no burden to the next.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        for each in pool.map(turn, tasks):
+            turned.append(each)
+            labels, ap = each.curve[-1]
+            logger.info(
+                "%s, %s, seed %d: AP %.3f with %d labels of %d boards, %.0f CPU s",
+                each.miner, each.protocol, each.seed, ap, labels, each.boards, each.cpu_seconds,
+            )  # fmt: skip
+    kept = summary(turned)
+    for shown in table(kept):
+        Console().print(shown)
+    if not short:
+        name = "label_cost" if data is None else "label_cost_deeppcb"
+        facts = {
+            "command": shlex.join([".venv/bin/python", "-m", "benchmarks.label_cost", *sys.argv[1:]]),
+            "size": asdict(size),
+            "seeds": seeds,
+            "cores": os.cpu_count(),
+            "code_version": code_version(),
+        }
+        record = {**facts, "summary": kept, "loops": [asdict(each) for each in turned]}
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+        draw_curves(kept, PICTURES / f"{name.replace('_', '-')}.png")
+
+
+def _spread(baseline: Mapping[int, Curve], curves: Mapping[int, Curve], place: int) -> dict[str, float | None]:
+    """The least, median and most of single seeds at one number of labels; None where it was not reached."""
+    needed = [shares(baseline[seed], curve)[place][1] for seed, curve in curves.items()]
+    ordered = sorted(np.inf if share is None else share for share in needed)
+    values = {"least": ordered[0], "median": float(np.median(ordered)), "most": ordered[-1]}
+    return {which: None if np.isinf(value) else _rounded(value) for which, value in values.items()}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _text(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+if __name__ == "__main__":
+    typer.run(run)
