@@ -24,9 +24,9 @@ def loss(
 ) -> float:
     """The loss of one point at (5, 5) with two classes, whose box is (0, 0, 10, 10) if the teacher is asked."""
     value = distillation_loss(
-        tf.constant([[logits]]),
+        tf.constant([[logits]], tf.float32),
         tf.fill((1, 1, 4), distance),
-        tf.constant([[teacher]]),
+        tf.constant([[teacher]], tf.float32),
         tf.fill((1, 1, 4), 5.0),
         tf.constant([[5.0, 5.0]]),
         tf.constant([[target]]),
