@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from benchmarks.synthetic_to_real import real
+from benchmarks.boards import real
 from data.boards import FAMILIES, LABELS, draw_board
 from data.boards.board import SMALLEST
 from data.frames import same_frame
@@ -117,7 +117,7 @@ def real_boards(folder: Path, each: int) -> tuple[list[Example], list[Example]]:
     """The boards of DeepPCB's trainval list: those of the pool, and so many of each group to judge by.
 
     Raises:
-        FileNotFoundError, FormatRefused: as `real` of `synthetic_to_real`.
+        FileNotFoundError, FormatRefused: as `real` of `benchmarks.boards`.
     """
     groups: dict[str, list[Example]] = defaultdict(list)
     for board in real(folder, 1):

@@ -144,7 +144,8 @@ def test_joint_trains_anew_on_everything_by_the_recipe_of_a_first_training(schoo
 
 def test_a_run_may_have_a_method_and_memory_of_its_own_and_its_candidate_another_key(school: School) -> None:
     keys = set()
-    for number, asked in enumerate([{}, {"memory": 5}, {"method": "lwf"}, {"method": "finetune"}, {"method": "joint"}]):
+    asking: list[dict[str, Any]] = [{}, {"memory": 5}, {"method": "lwf"}, {"method": "finetune"}, {"method": "joint"}]
+    for number, asked in enumerate(asking):
         lesson, metadata = school.update(f"run {number}", **asked)
         keys.add(metadata["run_key"])
         if asked == {"memory": 5}:
