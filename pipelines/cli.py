@@ -300,7 +300,7 @@ def predict(
     chosen = version or (served.version if served else None)
     if chosen is None:
         raise typer.BadParameter(f"nothing serves for {job} yet; name a version", param_hint="--version")
-    count = predict_folder(workspace.estimator(job, chosen), specification, images, out, form)  # type: ignore[arg-type]
+    count = predict_folder(workspace.predictor(job, chosen), specification, images, out, form)  # type: ignore[arg-type]
     _say(f"{count} images predicted with {chosen}: {out}")
 
 

@@ -183,15 +183,15 @@ def _surroundings(workspace: Workspace, job: Job) -> Surroundings:
 
 def _predict(workspace: Workspace, job: Job, samples: list[Sample], version: str) -> tuple[list[Prediction], float]:
     """What a model version finds in each sample, whatever its score, and the score from which it counts as found."""
-    estimator = workspace.estimator(job.name, version)
+    predictor = workspace.predictor(job.name, version)
     predictions = []
     for start in range(0, len(samples), PREDICTION_BATCH):
         batch = samples[start : start + PREDICTION_BATCH]
-        found = estimator.predict([_example(workspace, sample) for sample in batch])
+        found = predictor.predict([_example(workspace, sample) for sample in batch])
         predictions += [
             Prediction(sample.id, version, tuple(boxes)) for sample, boxes in zip(batch, found, strict=True)
         ]
-    return predictions, estimator.threshold
+    return predictions, predictor.threshold
 
 
 def _certain(prediction: Prediction, threshold: float) -> Prediction:

@@ -81,7 +81,7 @@ def evaluate_version(workspace: Workspace, job: Job, version: str, dataset: Data
         return EvaluationReport.from_json(json.loads(workspace.store.get(key)))
     except ObjectMissing:
         pass
-    report = workspace.estimator(job.name, version).evaluate(dataset.examples("holdout"))
+    report = workspace.predictor(job.name, version).evaluate(dataset.examples("holdout"))
     workspace.store.put_new(key, json.dumps(report.to_json(), separators=(",", ":")).encode(), "application/json")
     return EvaluationReport.from_json(json.loads(workspace.store.get(key)))
 

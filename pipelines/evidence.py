@@ -111,10 +111,10 @@ def draw(example: Example, boxes: Sequence[Box], classes: Sequence[str]) -> byte
 
 def found_in(workspace: Workspace, job: str, version: str, examples: Sequence[Example]) -> list[tuple[Box, ...]]:
     """What a stored model version finds in each image, of the classes it was labelled for, from its threshold on."""
-    estimator = workspace.estimator(job, version)
+    predictor = workspace.predictor(job, version)
     return [
-        tuple(box for box in judged(boxes, example.classes) if (box.score or 0) >= estimator.threshold)
-        for example, boxes in zip(examples, estimator.predict(examples), strict=True)
+        tuple(box for box in judged(boxes, example.classes) if (box.score or 0) >= predictor.threshold)
+        for example, boxes in zip(examples, predictor.predict(examples), strict=True)
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from data.formats.deeppcb import result_name, write_results
 from data.images import ImageRefused
 from data.sample import Box, Example
-from models.estimator import Estimator
+from models.version import Predictor
 from pipelines.ingest import decode_pair
 from pipelines.job import Job
 
@@ -28,7 +28,7 @@ class ImagesRefused(ValueError):
         super().__init__(f"{len(problems)} problem(s), nothing was written:\n{listed}")
 
 
-def predict(estimator: Estimator, job: Job, images: Path, out: Path, form: Format) -> int:
+def predict(predictor: Predictor, job: Job, images: Path, out: Path, form: Format) -> int:
     """Predict every image below `images` and write all boxes with their scores to `out`; returns the number of images.
 
     Raises:
@@ -50,7 +50,7 @@ def predict(estimator: Estimator, job: Job, images: Path, out: Path, form: Forma
                 problems += [f"{path}: {problem}" for problem in refusal.problems]
         if problems:
             continue
-        for path, example, boxes in zip(batch, examples, estimator.predict(examples), strict=True):
+        for path, example, boxes in zip(batch, examples, predictor.predict(examples), strict=True):
             found[path] = boxes
             sizes[path] = (example.image.shape[1], example.image.shape[0])
     if problems:

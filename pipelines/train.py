@@ -22,7 +22,7 @@ from data.ledger import TrainingLost
 from data.registry import ModelVersion
 from models.estimator import Estimator, Extendable, TrainingRefused, create
 from models.memory import remember
-from models.version import load_model, save_model
+from models.version import RUNTIME, load_model, save_model
 from pipelines.job import DISTILLING, REPLAYING, Job, method_problems
 from pipelines.settings import ROOT
 from pipelines.workspace import Workspace
@@ -97,6 +97,7 @@ def train(
             with tempfile.TemporaryDirectory() as folder:
                 saved = Path(folder) / "model"
                 save_model(estimator, saved)
+                _export(estimator, saved / RUNTIME, dataset)
                 metadata = {
                     **origin,
                     "run_key": run_key,
@@ -109,6 +110,17 @@ def train(
     shutil.rmtree(work, ignore_errors=True)
     workspace.ledger.finish_training(job.name, run_id, dataset_version=dataset.version, candidate=stored.version)
     return stored
+
+
+def _export(estimator: Estimator, folder: Path, dataset: Dataset) -> None:
+    """Write what predicts in the estimator's place, where it is of a kind that can be exported."""
+    if not hasattr(estimator, "for_inference"):
+        return
+    from models.export import export
+
+    report = export(estimator, folder, calibration=dataset.examples("train"), check=dataset.examples("holdout"))
+    for sentence in report.sentences:
+        logger.info("%s", sentence)
 
 
 def code_version() -> str:

@@ -12,7 +12,7 @@ from data.ledger import Ledger
 from data.registry import Promotion, Registry
 from data.store import ObjectStore
 from models.estimator import Estimator
-from models.version import load_model
+from models.version import Predictor, load_model, load_predictor
 from pipelines.job import Job, load_job
 from pipelines.settings import Settings
 
@@ -97,8 +97,12 @@ class Workspace:
         return folder
 
     def estimator(self, job: str, version: str) -> Estimator:
-        """The estimator of a stored model version, ready to predict."""
+        """The estimator of a stored model version, ready to learn on."""
         return load_model(self.model_folder(job, version))
+
+    def predictor(self, job: str, version: str) -> Predictor:
+        """What predicts for a stored model version, here as where it serves."""
+        return load_predictor(self.model_folder(job, version))
 
 
 def sample_key(sample_id: str) -> str:

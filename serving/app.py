@@ -230,7 +230,7 @@ def _answer(follower: Follower, content: bytes, template_content: bytes | None) 
         raise PredictionFailed(
             f"{served.pointer.version} failed on this image: {type(error).__name__}: {error}; the server's log has more"
         ) from error
-    threshold = served.model.estimator.threshold
+    threshold = served.model.predictor.threshold
     return Answer(
         job=follower.job.name,
         model_version=served.pointer.version,

@@ -21,8 +21,7 @@ from pydantic import ValidationError
 from data.archive import unpack
 from data.sample import Box, Example
 from data.store import ObjectMissing, ObjectStore
-from models.estimator import Estimator
-from models.version import ModelRefused, load_model
+from models.version import ModelRefused, Predictor, load_predictor
 from pipelines.deploy import ModelObject, Pointer, pointer_key
 from pipelines.job import Job
 from serving.metrics import Metrics
@@ -41,16 +40,16 @@ class PointerRefused(ValueError):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """An estimator in memory; one prediction at a time, since TensorFlow models share buffers between calls."""
+    """A model in memory; one prediction at a time, since TensorFlow models share buffers between calls."""
 
     sha256: str
-    estimator: Estimator
+    predictor: Predictor
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def predict(self, example: Example) -> tuple[Box, ...]:
         """The boxes found in one image."""
         with self.lock:
-            return tuple(self.estimator.predict([example])[0])
+            return tuple(self.predictor.predict([example])[0])
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class ModelCache:
         self._folder = folder
 
     def load(self, model: ModelObject) -> LoadedModel:
-        """The estimator of a model object.
+        """What predicts for a model object.
 
         Raises:
             PointerRefused: there is no such object, or its bytes are not those that were promoted.
@@ -79,7 +78,7 @@ class ModelCache:
         archive = self._fetch(model)
         with tempfile.TemporaryDirectory(prefix="ratchet-model-") as folder:
             unpack(archive, Path(folder))
-            return LoadedModel(model.sha256, load_model(Path(folder)))
+            return LoadedModel(model.sha256, load_predictor(Path(folder)))
 
     def prune(self) -> None:
         """Remove all but the models used last, and what a killed download left behind."""

@@ -12,6 +12,7 @@ from data.formats import LabelledImage
 from data.formats.deeppcb import read
 from data.ledger import TrainingActive
 from data.sample import Box
+from models.runtime import Runtime
 from pipelines.curate import curate
 from pipelines.deploy import deploy, pointer_key
 from pipelines.evaluate import evaluate
@@ -75,6 +76,7 @@ def test_two_rounds_promote_and_each_walks_back_to_its_parent(
     assert json.loads(workspace.store.get(pointer_key(job.name)))["version"] == "v2"
     assert workspace.ledger.pending(job.name) == 0
     assert workspace.registry.check(job.name) == []
+    assert isinstance(workspace.predictor(job.name, "v2"), Runtime)
     assert [(turn.labelled, turn.serving) for turn in rounds(workspace, job)] == [(15, "v1"), (15, "v2")]
 
     objects = sorted(stored.key for stored in workspace.store.list(""))
