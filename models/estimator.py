@@ -86,7 +86,10 @@ class Estimator(Protocol):
         ...
 
     def evaluate(self, data: Sequence[Example]) -> EvaluationReport:
-        """Compare the predictions for `data` with its boxes."""
+        """Compare the predictions for `data` with its boxes.
+
+        `models.metrics.evaluate` does; each example's `classes` are what it calls `labelled`.
+        """
         ...
 
     def save(self, folder: Path) -> None:

@@ -221,7 +221,9 @@ def train(
     ] = None,
     parameters: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="A setting of the recipe, such as steps=500; or seed=1."),
+        typer.Option(
+            metavar="KEY=VALUE", help="A setting of the recipe, such as steps=500; or seed=1, method=joint, memory=50."
+        ),
     ] = None,
     reason: Reason = "",
 ) -> None:
