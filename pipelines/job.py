@@ -215,12 +215,14 @@ class TrainSpecification(Specification):
     """When and how to train: `parameters` are the recipe's, those of `updateParameters` differ once a model serves.
 
     `method` says what keeps an update from forgetting, `memory` how many of the samples that its parent learnt from
-    it is shown again, at most, by a method that replays.
+    it is shown again, at most, by a method that replays. `validation` is the share of what a training is shown that
+    chooses its weights and threshold instead of being learnt from.
     """
 
     trigger: Trigger = Trigger(condition=Condition(metric="num_of_samples", operator=">=", threshold=500))
     method: Method = "replay"
     memory: int = Field(default=500, ge=1)
+    validation: float = Field(default=0.1, ge=0, lt=1)
     parameters: dict[str, Any] = Field(default_factory=dict)
     update_parameters: dict[str, Any] = Field(default_factory=dict)
     seed: int = 0

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -19,17 +19,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from data.dataset import Dataset
 from data.ledger import TrainingLost
+from data.manifest import Row
 from data.registry import ModelVersion
 from models.estimator import Estimator, Extendable, TrainingRefused, create
 from models.memory import remember
 from models.version import RUNTIME, load_model, save_model
 from pipelines.job import DISTILLING, REPLAYING, Job, method_problems
+from pipelines.miners import draw
 from pipelines.settings import ROOT
 from pipelines.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 15
+FEWEST_VALIDATING = 20
 
 
 def train(
@@ -74,6 +77,7 @@ def train(
         "initial_model": None if start else job.initial_model,
         "estimator": job.estimator.model_dump(mode="json"),
         "classes": job.classes,
+        "validation": specification.validation,
         "recipe": recipe,
         "seed": seed,
     }
@@ -88,10 +92,19 @@ def train(
             estimator = _start(workspace, job, start)
             if method and (problems := method_problems(job.estimator.name, method)):
                 raise TrainingRefused(problems)
-            only, fresh = _taught(workspace, job, dataset, start, method, memory) if start and method else (None, ())
+            rows = {row.sample.id: row for row in dataset.rows("train")}
+            shown, fresh = frozenset(rows), frozenset[str]()
+            if start and method:
+                shown, fresh = _taught(workspace, job, dataset, rows, start, method, memory)
+            validating = _validating(job, shown, fresh)
             told = {**recipe, "distil": True} if method in DISTILLING else recipe
             report = estimator.train(
-                dataset.examples("train", only), checkpoint_dir=work, seed=seed, fresh_ids=fresh, **told
+                dataset.examples("train", shown - validating),
+                dataset.examples("train", validating) if validating else None,
+                checkpoint_dir=work,
+                seed=seed,
+                fresh_ids=fresh - validating,
+                **told,
             )
             check_claim()
             with tempfile.TemporaryDirectory() as folder:
@@ -131,11 +144,20 @@ def code_version() -> str:
     return result.stdout.strip() or "unknown"
 
 
+def _validating(job: Job, shown: Collection[str], fresh: Collection[str]) -> frozenset[str]:
+    """Which of the samples shown choose the weights and the threshold instead of being learnt from, by lot.
+
+    None where they are too few to say anything, or all that is new.
+    """
+    share = job.train_spec.validation
+    chosen = frozenset(each for each in shown if draw(each, f"validation of {job.name}") < share)
+    return chosen if len(chosen) >= FEWEST_VALIDATING and (not fresh or set(fresh) - chosen) else frozenset()
+
+
 def _taught(
-    workspace: Workspace, job: Job, dataset: Dataset, parent: str, method: str, memory: int
+    workspace: Workspace, job: Job, dataset: Dataset, rows: Mapping[str, Row], parent: str, method: str, memory: int
 ) -> tuple[frozenset[str], frozenset[str]]:
     """What an update is shown, and what of it is new: `parent` has not learnt from it as it is labelled now."""
-    rows = {row.sample.id: row for row in dataset.rows("train")}
     known: str | None = workspace.registry.model(job.name, parent).metadata["dataset_version"]
     fresh = dataset.changed_since(known) & rows.keys()
     if method not in REPLAYING:

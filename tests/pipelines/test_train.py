@@ -30,6 +30,7 @@ class Told:
     distil: bool
     steps: int
     seed: int
+    validating: set[str]
 
 
 @ClassFactory.register(ClassType.GENERAL, alias="Pupil")
@@ -41,7 +42,7 @@ class Pupil(Tiny):
     def train(  # type: ignore[override]
         self,
         train_data: Sequence[Example],
-        valid_data: Sequence[Example] | None = None,  # noqa: ARG002
+        valid_data: Sequence[Example] | None = None,
         *,
         checkpoint_dir: Path | None = None,  # noqa: ARG002
         seed: int = 0,
@@ -50,7 +51,8 @@ class Pupil(Tiny):
         steps: int = 0,
     ) -> TrainingReport:
         shown = {example.sample_id for example in train_data}
-        self.lessons.append(Told(self.skill, self.classes, shown, set(fresh_ids), distil, steps, seed))
+        validating = {example.sample_id for example in valid_data or ()}
+        self.lessons.append(Told(self.skill, self.classes, shown, set(fresh_ids), distil, steps, seed, validating))
         self.skill += 1
         return TrainingReport(steps=steps, best_step=0, seconds=0.0, loss=0.0, threshold=self.threshold)
 
@@ -138,7 +140,7 @@ def test_an_update_is_shown_what_is_new_and_a_memory_of_the_rest(
 
 def test_joint_trains_anew_on_everything_by_the_recipe_of_a_first_training(school: School) -> None:
     lesson, metadata = school.update("update", method="joint", seed=5)
-    assert lesson == Told(0.0, ["open", "short"], school.old | school.new, set(), False, 9, 5)
+    assert lesson == Told(0.0, ["open", "short"], school.old | school.new, set(), False, 9, 5, set())
     assert (metadata["parent"], metadata["method"], metadata["recipe"]) == ("v1", "joint", {"steps": 9})
 
 
@@ -188,3 +190,17 @@ def test_an_estimator_that_cannot_do_it_is_refused_before_it_trains(school: Scho
         train(school.workspace, by_method(job, "lwf"), "update", dataset_version="d2", parent="v2")
     with pytest.raises(TrainingRefused, match="method is 'ewc'; it must be one of finetune, replay, lwf"):
         school.update("update", method="ewc")
+
+
+def test_a_share_of_many_validates_and_is_not_learnt_from(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.train.FEWEST_VALIDATING", 2)
+    specification = school.job.train_spec.model_copy(update={"validation": 0.4})
+    job = school.job.model_copy(update={"train_spec": specification})
+    lesson, metadata = school.update("update", job, method="joint")
+    assert len(lesson.validating) >= 2
+    assert lesson.shown | lesson.validating == school.old | school.new
+    assert not lesson.shown & lesson.validating
+    assert metadata["validation"] == 0.4
+    again, _ = school.update("replayed", job)
+    assert again.validating <= lesson.validating
+    assert again.fresh == school.new - lesson.validating
