@@ -1,7 +1,7 @@
 """The six defects of DeepPCB, drawn as strokes of a pen and kept only if they do to the copper what their name says.
 
 There are three shapes, each on either side of the copper's edge: what an open does to copper, a short does to the gap.
-Only an open has a fourth: it cuts a piece off the rim of a pad.
+Two more cut a piece off the rim: off a corner of copper, which DeepPCB calls an open; off a straight edge, a mousebite.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ DEFECTS = (
     Defect("pin-hole", side=1, taken=0, given=1),
 )
 CHIPPED = replace(DEFECTS[0], given=0)
+RINGED = replace(DEFECTS[2], taken=1)
+RARE = {CHIPPED.label: (CHIPPED, 0.25), RINGED.label: (RINGED, 0.1)}
 
 
 class Pen:
@@ -71,8 +73,9 @@ class Pen:
 
     def draw(self, defect: Defect, attempts: int = 80) -> Box | None:
         """Draw one defect at random; its box in pixels of the field, or none where it found no place."""
-        if defect.label == CHIPPED.label and self.dice.chance(0.4):
-            defect = CHIPPED
+        rare, probability = RARE.get(defect.label, (defect, 0.0))
+        if self.dice.chance(probability):
+            defect = rare
         for _ in range(attempts):
             stroke = self._stroke(defect)
             if stroke and (box := self._commit(defect, stroke)):
@@ -80,10 +83,10 @@ class Pen:
         return None
 
     def _stroke(self, defect: Defect) -> list[Capsule] | None:
-        if defect is CHIPPED:
-            return self._around() if self.dice.chance(0.6) else self._across(defect.side, slant=1.5)
+        if defect is RINGED:
+            return self._around()
         if defect.taken:
-            return self._across(defect.side, slant=0.45)
+            return self._across(defect.side, slant=1.5 if defect is CHIPPED else 0.45)
         return self._apart(defect.side) if defect.given else self._into_edge(defect.side)
 
     def _across(self, side: int, slant: float) -> list[Capsule] | None:
@@ -128,15 +131,18 @@ class Pen:
         return _stroke(points, dice.uniform(1.3, 2.2))
 
     def _scribble(self, x: float, y: float, ux: float, uy: float) -> list[Capsule]:
-        """A thin stroke that wanders, from a point towards a direction."""
+        """Up to three thin strokes that wander, from a point towards a direction."""
         dice = self.dice
-        points = [(x, y)]
-        for _ in range(dice.integer(3, 8)):
-            length, turn = dice.uniform(2, 5), dice.uniform(-1.2, 1.2)
-            ux, uy = _unit(ux - uy * turn, uy + ux * turn)
-            x, y = x + ux * length, y + uy * length
-            points.append((x, y))
-        return _stroke(points, dice.uniform(0.9, 2))
+        half = dice.uniform(0.9, 2)
+        stroke = []
+        for _ in range(dice.integer(1, 3)):
+            points, (dx, dy) = [(x, y)], (ux, uy)
+            for _ in range(dice.integer(3, 9)):
+                length, turn = dice.uniform(2, 5), dice.uniform(-1.2, 1.2)
+                dx, dy = _unit(dx - dy * turn, dy + dx * turn)
+                points.append((points[-1][0] + dx * length, points[-1][1] + dy * length))
+            stroke += _stroke(points, half)
+        return stroke
 
     def _into_edge(self, side: int) -> list[Capsule] | None:
         """A stroke that enters at an edge and stops well before the opposite one."""
@@ -145,7 +151,7 @@ class Pen:
         if found is None:
             return None
         (x, y), (ux, uy), thickness = found
-        if dice.chance(0.2):
+        if dice.chance(0.3):
             return self._scribble(x - ux, y - uy, ux, uy)
         reach = min(dice.uniform(4, 16), thickness * dice.uniform(0.35, 0.7))
         if reach < 3:
@@ -165,7 +171,7 @@ class Pen:
         x, y = (dice.uniform(self.margin + 20, size - self.margin - 20) for _ in "xy")
         if side * self.field[int(y), int(x)] < 3:
             return None
-        if dice.chance(0.2):
+        if dice.chance(0.35):
             stroke = self._scribble(x, y, *_unit(dice.uniform(-1, 1), dice.uniform(-1, 1)))
             return stroke if self._keeps_distance(stroke, side) else None
         spot = dice.chance(0.25)

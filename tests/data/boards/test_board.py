@@ -16,14 +16,14 @@ from data.formats import deeppcb as deeppcb_format
 from data.sample import box_problems
 
 GOLDEN = {
-    "signal": ("70ae74760cfdb3d2", "cbbd8caca25233f0"),
-    "mixed": ("15574e9f6de22396", "03d22752f0bd5401"),
-    "dense": ("cb1f79c403d7ff36", "b2f9264386210e4c"),
-    "power": ("b64257abfc9cec71", "fdb89cb88340c76b"),
-    "ground": ("cc7d37b5e1ded03e", "bc88422467807030"),
-    "edge": ("98eb8944a264096b", "5b478821da8ead45"),
-    "round": ("fe7af29d389976b4", "991b1ae1b535e884"),
-    "flex": ("9a754f33dab521e8", "51c72ca1c6118648"),
+    "signal": ("2fc3a3f120bdd3b9", "63da8b1e966cb752"),
+    "mixed": ("8cdc4e68e6c108b8", "e52afb93e2eead0a"),
+    "dense": ("8e86be22cfa0d648", "a69d6269f39b9569"),
+    "power": ("83fb00d3d1ac6f6e", "99db50d34929a739"),
+    "ground": ("c7469cb220fa3ff8", "918fbb5ed8ee484d"),
+    "edge": ("0d17ca6b5f31838f", "3d6e71df2167d268"),
+    "round": ("5243109b3dd1003e", "268a3997afc627f2"),
+    "flex": ("fd5c86a5ef525089", "a506ff4eb7bf4194"),
 }
 
 
