@@ -38,7 +38,7 @@ classes: [open, short, mousebite, spur, copper, pin-hole]
 source: {{template: {{sample: _test, template: _temp}}}}
 dataset: {{trainProb: 0.6}}
 estimator: {{name: StandIn}}
-hardExampleMining: {{name: IBT, parameters: {{threshold_img: 0.9, threshold_box: 0.6}}, budget: 24, randomShare: 0.25}}
+hardExampleMining: {{name: Informative, budget: 24, randomShare: 0.25}}
 trainSpec:
   trigger: {{condition: {{metric: num_of_samples, operator: ">=", threshold: 16}}}}
 evalSpec: {{minSupport: 5}}
