@@ -8,7 +8,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 PYTHON := .venv/bin/python
 DATA ?=
 
-.PHONY: help setup demo up down status clean test test-fast lint format pictures lock
+.PHONY: help setup demo up down status clean test test-fast bench lint format pictures lock
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ test: setup ## every test, with real servers
 
 test-fast: setup ## the tests that need no server
 	@$(PYTHON) -m pytest -m "not slow" -n 2
+
+bench: setup ## a short version of every benchmark, and what the full ones reached (DATA=PATH: a clone of DeepPCB)
+	@$(PYTHON) -m benchmarks $(if $(DATA),"$(DATA)")
 
 lint: setup ## style, formatting, types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy

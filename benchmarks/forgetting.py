@@ -13,7 +13,7 @@ old and of what is new, in points beside `joint`, and the CPU seconds. Goals, fo
 most 1 point below joint, new at most 2.
 
 Each training computes in one thread; `--processes` of the streams run side by side. `--short` turns both once, small,
-and keeps nothing.
+and keeps its figures under .cache alone.
 
 Command to run:
 
@@ -22,7 +22,6 @@ Command to run:
 
 from __future__ import annotations
 
-import json
 import logging
 import multiprocessing
 import os
@@ -31,7 +30,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -43,6 +42,7 @@ from rich.table import Table
 
 from benchmarks.accuracy import SPLITS
 from benchmarks.boards import DEEPPCB, listed, real
+from benchmarks.goals import Goal, keep, recorded, seeds
 from data.boards import LABELS
 from data.formats import FormatRefused
 from data.sample import Example
@@ -50,17 +50,16 @@ from models.memory import remember
 from models.metrics import judged
 from models.pooled import deeppcb
 from pipelines.job import DISTILLING, METHODS, REPLAYING, Method
-from pipelines.settings import ROOT
 from pipelines.train import code_version
 
 if TYPE_CHECKING:
     from models.fpn.detector import FPN
 
-RESULT = ROOT / "benchmarks" / "results" / "forgetting.json"
 HELD_OUT = 5
 MEMORY = 50
 FIRST_CLASSES = frozenset({"open", "short", "mousebite", "spur"})
 BEFORE = "before the update"
+DEFAULT = "replay"
 GOALS = {"old": -1.0, "new": -2.0}
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
 
@@ -227,8 +226,23 @@ def table(kept: dict[str, Any]) -> Iterator[Table]:
             aps = [f"{value:.3f}" for value in values["ap"].values()]
             shown.add_row(method, *aps, *points, str(values["cpu_seconds"]))
         shown.add_section()
-        shown.add_row("goal of replay", "", "", *(f"≥ {goal:+.1f}" for goal in GOALS.values()), "")
+        shown.add_row(f"goal of {DEFAULT}", "", "", *(f"≥ {goal:+.1f}" for goal in GOALS.values()), "")
         yield shown
+
+
+def goals(record: Mapping[str, Any]) -> list[Goal]:
+    """What the default method forgets and learns in each stream, beside `joint`."""
+    return [
+        Goal(
+            f"AP of what is {part} after an update by {DEFAULT}, new {name}",
+            f"at most {-least:g} {'point' if least == -1 else 'points'} below a training on everything",
+            f"{points:+.2f} points ({seeds(methods[DEFAULT]['seeds'])})",
+            points >= least,
+        )
+        for name, methods in record["summary"].items()
+        for part, least in GOALS.items()
+        for points in [methods[DEFAULT]["points_beside_joint"][part]]
+    ]
 
 
 def run(
@@ -236,9 +250,9 @@ def run(
     stream: Annotated[Name | None, typer.Option(help="One of the two alone.")] = None,
     seed: Annotated[int | None, typer.Option(help="One alone, instead of 0, 1 and 2.")] = None,
     processes: Annotated[int, typer.Option(help="Streams side by side, one thread each.")] = 2,
-    short: Annotated[bool, typer.Option("--short", help="Two minutes; keeps nothing.")] = False,
+    short: Annotated[bool, typer.Option("--short", help="Two minutes; kept under .cache alone.")] = False,
 ) -> None:
-    """Turn the streams with every method, and keep the result in benchmarks/results."""
+    """Turn the streams with every method, and keep the result."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     names: list[Name] = [stream] if stream else ["classes", "families"]
     seeds = [seed or 0] if seed is not None or short else list(range(3))
@@ -251,25 +265,23 @@ def run(
     turns = [(name, folder, each, size) for each in seeds for name in names]
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
         new = [outcome for turned in pool.map(turn, *zip(*turns, strict=True)) for outcome in turned]
-    kept = json.loads(RESULT.read_text())["outcomes"] if RESULT.exists() and not short else []
+    kept = [] if short else recorded("forgetting").get("outcomes", [])
     done = {(outcome.stream, outcome.seed) for outcome in new}
     new += [Outcome(**each) for each in kept if (each["stream"], each["seed"]) not in done]
     new.sort(key=lambda outcome: (outcome.stream, outcome.seed))
     summed = summary(new)
     for each in table(summed):
         Console().print(each)
-    if not short:
-        RESULT.parent.mkdir(exist_ok=True)
-        facts = {
-            "command": shlex.join([".venv/bin/python", "-m", "benchmarks.forgetting", *sys.argv[1:]]),
-            "size": asdict(size),
-            "memory": MEMORY,
-            "goals": GOALS,
-            "cores": os.cpu_count(),
-            "code_version": code_version(),
-        }
-        record = {**facts, "summary": summed, "outcomes": [asdict(outcome) for outcome in new]}
-        RESULT.write_text(json.dumps(record, indent=2) + "\n")
+    facts = {
+        "command": shlex.join([".venv/bin/python", "-m", "benchmarks.forgetting", *sys.argv[1:]]),
+        "size": asdict(size),
+        "memory": MEMORY,
+        "goals": GOALS,
+        "cores": os.cpu_count(),
+        "code_version": code_version(),
+    }
+    record = {**facts, "summary": summed, "outcomes": [asdict(outcome) for outcome in new]}
+    keep("forgetting", record, short=short)
 
 
 def _shown(stream: Stream, method: Method, remembered: list[Example]) -> list[Example]:

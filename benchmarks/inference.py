@@ -11,6 +11,7 @@ on the others.
 
 CPU seconds are those of the process; 2 s of them are what two cores have in a second, so what the machine does besides
 shows in the wall clock and not in them. Takes about six minutes on two quiet cores the first time, three later.
+`--short` takes two: it learns and measures on few boards, and keeps its figures under .cache alone.
 
 Command to run:
 
@@ -30,7 +31,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +43,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.boards import listed
+from benchmarks.goals import Goal, keep
 from data.boards import FAMILIES, LABELS, draw_board
 from data.formats import FormatRefused
 from data.images import decode
@@ -52,17 +54,30 @@ from models.version import load_model, save_model
 from pipelines.settings import ROOT
 from pipelines.train import code_version
 
-RESULTS = ROOT / "benchmarks" / "results"
 CACHE = ROOT / ".cache" / "benchmarks" / "inference"
 GOAL_PAIRS = 120.0
 GOAL_LOSS = 0.002
 CORES = 2
 QUALITY = 95
-STEPS = 500
 ROUNDS = 3
 ROUND_PAIRS = 80
 LATENCY_PAIRS = 60
 KERAS = "Keras"
+DEFAULT = "by default"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many boards of each family are drawn to teach and to judge, of real ones every how many-th, and the steps."""
+
+    teach: int
+    judge: int
+    every: int
+    steps: int
+
+
+FULL = Size(teach=20, judge=30, every=1, steps=500)
+SHORT = Size(teach=4, judge=2, every=20, steps=60)
 
 
 @dataclass(frozen=True)
@@ -154,7 +169,7 @@ def ways(model: Any, folder: Path, threads: int) -> dict[str, Way]:
     for title, name in (("ONNX", "network.onnx"), ("OpenVINO IR", "network.xml")):
         opened = open_engine("openvino", folder / name, "float32", threads)
         found[f"{title} in OpenVINO, float32"] = _way(Runtime(description, opened, threads))
-    found["by default"] = _way(load_runtime(folder, threads=threads))
+    found[DEFAULT] = _way(load_runtime(folder, threads=threads))
     return found
 
 
@@ -213,7 +228,7 @@ def table(reached: dict[str, dict[str, float]], load: Sequence[float]) -> Table:
 
 def verdict(reached: dict[str, dict[str, float]], default: str, load: Sequence[float]) -> str:
     """Goal and what was reached, in sentences."""
-    values = reached["by default"]
+    values = reached[DEFAULT]
     busy = (
         f"The machine was busy with other things (load {max(load):.1f} on {os.cpu_count()} cores). "
         if max(load) > (os.cpu_count() or 1) + 1
@@ -227,20 +242,43 @@ def verdict(reached: dict[str, dict[str, float]], default: str, load: Sequence[f
     )
 
 
+def goals(record: Mapping[str, Any]) -> list[Goal]:
+    """Speed and loss of what is taken by default."""
+    values = record["ways"][DEFAULT]
+    speed, loss = values["pairs_per_second"], values["ap_lost"]
+    return [
+        Goal(
+            f"Pairs of JPEGs to boxes on {CORES} cores",
+            f"at least {GOAL_PAIRS:g} pairs/s",
+            f"{speed:g} pairs/s ({record['default']}, load {max(record['load']):g})",
+            speed >= GOAL_PAIRS,
+        ),
+        Goal(
+            f"AP lost against the {KERAS} model",
+            f"at most {100 * GOAL_LOSS:g} points",
+            f"{100 * loss:.2f} points",
+            loss <= GOAL_LOSS,
+        ),
+    ]
+
+
 def run(
     data: Annotated[Path | None, typer.Option(help="A clone of DeepPCB, to measure on real boards.")] = None,
-    steps: Annotated[int, typer.Option(help="Of training.")] = STEPS,
+    steps: Annotated[int | None, typer.Option(help="Of training; 500, or 60 if it is short.")] = None,
+    short: Annotated[bool, typer.Option("--short", help="Two minutes; kept under .cache alone.")] = False,
 ) -> None:
-    """Measure every way to run a detector, and keep the result in benchmarks/results."""
+    """Measure every way to run a detector, and keep the result."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    size = SHORT if short else FULL
+    taught = size.steps if steps is None else steps
     try:
-        every = real(data) if data else []
+        every = real(data)[:: size.every] if data else []
     except (FileNotFoundError, FormatRefused) as error:
         sys.exit(str(error))
-    held_out = every[::5] if data else drawn(100, 30)
-    teaching = [pair for index, pair in enumerate(every) if index % 5] if data else drawn(0, 20)
+    held_out = every[::5] if data else drawn(100, size.judge)
+    teaching = [pair for index, pair in enumerate(every) if index % 5] if data else drawn(0, size.teach)
     kind = "real" if data else "drawn"
-    model = trained(kind, teaching, steps)
+    model = trained(kind, teaching, taught)
 
     from models.export import export
 
@@ -263,7 +301,8 @@ def run(
     load = (before, os.getloadavg()[0])
     reached = figures(rows, min(ROUND_PAIRS, len(held_out)))
     command = [".venv/bin/python", "-m", "benchmarks.inference", *(["--data", str(data)] if data else [])]
-    command += ["--steps", str(steps)] if steps != STEPS else []
+    command += ["--short"] if short else []
+    command += ["--steps", str(steps)] if steps is not None else []
     said = verdict(reached, default, load)
     Console(width=140).print(table(reached, load))
     Console().print(f"{said}\nCommand: {shlex.join(command)}")
@@ -272,7 +311,7 @@ def run(
         "goal": {"pairs_per_second": GOAL_PAIRS, "ap_lost": GOAL_LOSS},
         "said": said,
         "default": default,
-        "boards": {"kind": kind, "learnt": len(teaching), "held_out": len(held_out), "steps": steps},
+        "boards": {"kind": kind, "learnt": len(teaching), "held_out": len(held_out), "steps": taught},
         "export": {**exporting, "largest_differences": report.largest_differences, "sentences": report.sentences},
         "load": [round(each, 1) for each in load],
         "cores": os.cpu_count(),
@@ -280,9 +319,7 @@ def run(
         "code_version": code_version(),
         "ways": reached,
     }
-    RESULTS.mkdir(exist_ok=True)
-    name = "inference_deeppcb" if data else "inference"
-    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    keep("inference_deeppcb" if data else "inference", record, short=short)
 
 
 class _SavedModel:

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,7 @@ from models.metrics import EvaluationReport, evaluate
 from models.paired import Metric, Results
 from models.pooled import average_precision
 
-BOARDS = 66
-# Each model: the one it is trained on from, its steps and its learning rate.
-MODELS: dict[str, tuple[str | None, int, float]] = {
-    "first": (None, 400, 3e-3),
-    "second": ("first", 150, 1.5e-3),
-    "third": ("second", 150, 1.5e-3),
-}
+MODELS = ("first", "second", "third")
 MIRRORED = " mirrored"
 CLOSE_ENOUGH = 1e-4
 MOST_DRAWS = 50
@@ -39,9 +34,24 @@ MOST_DRAWS = 50
 logger = logging.getLogger(__name__)
 
 
-def real_boards(folder: Path) -> Iterator[Example]:
-    """Every board of the trainval list in DeepPCB's `folder`, and its mirror image; errors as those of `listed`."""
-    for board in listed(folder):
+@dataclass(frozen=True)
+class Training:
+    """Boards of each family that are drawn, the steps of each model, their recipe, every how many-th real board."""
+
+    boards: int
+    steps: tuple[int, int, int]
+    recipe: dict[str, Any]
+    every: int
+
+
+FULL = Training(boards=66, steps=(400, 150, 150), recipe={}, every=1)
+SHORT = Training(boards=12, steps=(50, 40, 70), recipe={"crop": 192}, every=10)
+RATES = (3e-3, 1.5e-3, 1.5e-3)
+
+
+def real_boards(folder: Path, every: int = 1) -> Iterator[Example]:
+    """Every `every`-th board of the list in DeepPCB's `folder`, and its mirror image; errors as those of `listed`."""
+    for board in islice(listed(folder), 0, None, every):
         image, template = decode(board.read()), decode(board.read_template() or b"")
         yield Example(board.place, image, template, board.boxes, board.domain)
         width = float(image.shape[1])
@@ -50,28 +60,28 @@ def real_boards(folder: Path) -> Iterator[Example]:
         yield Example(board.place + MIRRORED, image, template, mirrored, board.domain)
 
 
-def predict_all(folder: Path, cache: Path) -> None:
+def predict_all(folder: Path, cache: Path, training: Training = FULL) -> None:
     """Train the models that `cache` lacks, and keep there what each finds on the real boards."""
     missing = [name for name in MODELS if not (cache / f"{name}.json").exists()]
     if not missing:
         return
     from models.fpn.detector import FPN
 
-    examples = drawn(BOARDS)
-    for seed, (name, (parent, steps, rate)) in enumerate(MODELS.items()):
+    examples = drawn(training.boards)
+    for seed, (name, steps, rate) in enumerate(zip(MODELS, training.steps, RATES, strict=True)):
         if name not in missing:
             continue
         model, place = FPN(LABELS), cache / name
-        if parent is not None:
-            model.load(cache / parent)
+        if seed:
+            model.load(cache / MODELS[seed - 1])
         began = time.process_time()
-        model.train(examples, seed=seed, steps=steps, learning_rate=rate)
+        model.train(examples, seed=seed, steps=steps, learning_rate=rate, **training.recipe)
         place.mkdir(parents=True, exist_ok=True)
         model.save(place)
         truth: dict[str, list[Any]] = {}
 
         def noted(truth: dict[str, list[Any]] = truth) -> Iterator[Example]:
-            for board in real_boards(folder):
+            for board in real_boards(folder, training.every):
                 truth[board.sample_id] = [box.to_json() for box in board.boxes]
                 yield board
 
@@ -179,10 +189,12 @@ class Candidates:
     """Models whose `metric` over the whole population is what it should be, drawn when they are first asked for.
 
     `served` is the first of them; its metric lies so that one a point worse and one two points better can be drawn.
+    `close_enough` is by how much a model's metric may differ from what it should be.
     """
 
     population: Population
     metric: Metric
+    close_enough: float = CLOSE_ENOUGH
     served: np.ndarray = field(init=False)
     level: float = field(init=False)
     _drawn: dict[float, list[np.ndarray]] = field(default_factory=dict)
@@ -220,7 +232,7 @@ class Candidates:
                 middle = (low + high) / 2
                 choice = self._tilted(middle, place, mirrored, other)
                 value = self.value(choice)
-                if abs(value - target) <= CLOSE_ENOUGH:
+                if abs(value - target) <= self.close_enough:
                     return choice
                 low, high = (middle, high) if value < target else (low, middle)
         raise ValueError(f"no mixture of the models has {self.metric} {target:.4f}; the nearest has {value:.4f}")

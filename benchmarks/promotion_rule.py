@@ -4,7 +4,11 @@ A candidate is a mixture (benchmarks/mixtures.py), drawn anew for each, in share
 population of 2,000 real boards exactly so much better or worse than the served model's. A holdout is 300 boards drawn
 from the population; no candidate ever learns from it. It is replaced 60 nights after it is due.
 
+Goals: in at most 1 % of years a model that is half a point worse, or one that is a whole point worse, comes to serve;
+one that is two points better serves within three nights, whether the holdout is new, in the middle of its life, or due.
+
 Training and predicting take 700 CPU seconds, once; the rest takes half an hour on one core, and can be repeated alone.
+`--short` takes two minutes: little training, 200 real boards, few years; it keeps its figures under .cache alone.
 
 Command to run:
 
@@ -13,13 +17,12 @@ Command to run:
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,9 +32,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import mixtures
 from benchmarks.boards import DEEPPCB
+from benchmarks.goals import Goal, keep
 from benchmarks.mixtures import MODELS, Candidates, Population, predict_all, read_reports
-from benchmarks.synthetic_to_real import RESULTS
 from data.formats import FormatRefused
 from models.paired import Incomparable, PairedDelta, fewest_differing
 from pipelines.holdout import DUE
@@ -44,9 +48,26 @@ NIGHTS = 365
 HOLDOUT = 300
 # How many nights a holdout that is due waits until as many new boards are labelled: five a night.
 REFRESH_NIGHTS = 60
-YEARS, TRIALS = 1000, 400
+WORSE_YEARS = 0.01
+STAGES = {"beginning": "new", "middle": "in the middle", "end": "due"}
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Size:
+    """The detectors' training, how exactly candidates are as good as they should be; years and trials simulated."""
+
+    training: mixtures.Training
+    close_enough: float
+    years: int
+    trials: int
+    cache: Path
+
+
+FULL = Size(mixtures.FULL, mixtures.CLOSE_ENOUGH, years=1000, trials=400, cache=CACHE)
+# Of few boards each counts for so much that few mixtures come closer.
+SHORT = Size(mixtures.SHORT, 1e-3, years=5, trials=10, cache=CACHE.with_name("promotion_rule_short"))
 
 
 @dataclass
@@ -229,6 +250,9 @@ def measure(candidates: Candidates, rule: PromotionRule, years: int, trials: int
     def gains(of: PromotionRule) -> dict[str, Any]:
         return {name: found(candidates, of, 0.02, 3, trials, decided).to_json() for name, decided in stages.items()}
 
+    def part(of: int) -> int:
+        return max(1, years // of)
+
     results: dict[str, Any] = {
         "decisions_until_due": due,
         "years_with_a_worse_model": {
@@ -237,12 +261,12 @@ def measure(candidates: Candidates, rule: PromotionRule, years: int, trials: int
                 "-1": worse_years(candidates, of, -0.01, fewer).to_json(),
             }
             for name, of, count, fewer in (
-                ("bound", rule, years, years // 5),
-                ("point", point, years // 10, years // 20),
+                ("bound", rule, years, part(5)),
+                ("point", point, part(10), part(20)),
             )
         },
         "equal_models_a_year": {
-            name: round(equal_years(candidates, of, years // 10), 3) for name, of in (("bound", rule), ("point", point))
+            name: round(equal_years(candidates, of, part(10)), 3) for name, of in (("bound", rule), ("point", point))
         },
         "two_points_in_three_nights": gains(rule),
         "two_points_in_three_nights_by_boards": {
@@ -255,7 +279,7 @@ def measure(candidates: Candidates, rule: PromotionRule, years: int, trials: int
     others = [rule.model_copy(update={"error_budget": budget}) for budget in (0.05, 0.2)]
     results["other_error_budgets"] = {
         str(other.error_budget): {
-            "years_with_a_worse_model": worse_years(candidates, other, -0.005, years // 5).to_json(),
+            "years_with_a_worse_model": worse_years(candidates, other, -0.005, part(5)).to_json(),
             "two_points_in_three_nights": gains(other),
         }
         for other in others
@@ -302,7 +326,9 @@ def table(results: dict[str, Any]) -> Table:
     worse, equal = results["years_with_a_worse_model"], results["equal_models_a_year"]
     for delta in worse["bound"]:
         shown.add_row(
-            f"years a model {delta} points serves in", "at most 1 %", *(_share(worse[x][delta]) for x in both)
+            f"years a model {delta} points serves in",
+            f"at most {100 * WORSE_YEARS:g} %",
+            *(_share(worse[x][delta]) for x in both),
         )
     shown.add_row("equal models that come to serve, a year", "", *(f"{equal[name]:g}" for name in both))
     for stage, share in results["two_points_in_three_nights"].items():
@@ -336,27 +362,55 @@ def _share(share: dict[str, Any]) -> str:
     return f"{100 * share['share']:.3g} % of {share['of']}"
 
 
+def goals(record: Mapping[str, Any]) -> list[Goal]:
+    """What the rule should keep out, and what it should find."""
+    found = [
+        Goal(
+            f"Years in which a worse model serves ({delta} points)",
+            f"at most {100 * WORSE_YEARS:g} %",
+            _share(share),
+            share["share"] <= WORSE_YEARS,
+        )
+        for delta, share in record["years_with_a_worse_model"]["bound"].items()
+    ]
+    gains = record["two_points_in_three_nights"]
+    reached = ", ".join(f"{100 * gains[stage]['share']:.3g} % {words}" for stage, words in STAGES.items())
+    return [
+        *found,
+        Goal(
+            "Better models (+2 points) that serve within three nights, by the age of the holdout",
+            "100 %",
+            reached,
+            all(share["share"] == 1 for share in gains.values()),
+        ),
+    ]
+
+
 def run(
     deeppcb: Annotated[Path, typer.Argument(help="A clone of DeepPCB.")] = DEEPPCB,
-    cache: Annotated[Path, typer.Option(help="Where models and what they found are kept.")] = CACHE,
-    years: Annotated[int, typer.Option(help="How many years of candidates that are worse.")] = YEARS,
-    trials: Annotated[int, typer.Option(help="How often each gain is looked for.")] = TRIALS,
+    cache: Annotated[Path | None, typer.Option(help="Where models and what they found are kept.")] = None,
+    years: Annotated[int | None, typer.Option(help="How many years of candidates that are worse.")] = None,
+    trials: Annotated[int | None, typer.Option(help="How often each gain is looked for.")] = None,
     metric: Annotated[str, typer.Option(help="What candidates are compared by: ap, precision, recall or f1.")] = "",
+    short: Annotated[bool, typer.Option("--short", help="Two minutes; kept under .cache alone.")] = False,
 ) -> None:
-    """Simulate years before the rule of promotion, and keep the result in benchmarks/results."""
+    """Simulate years before the rule of promotion, and keep the result of a run without other options."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    size = SHORT if short else FULL
+    cache = cache or size.cache
     try:
-        predict_all(deeppcb, cache)
+        predict_all(deeppcb, cache, size.training)
     except (FileNotFoundError, FormatRefused) as error:
         sys.exit(str(error))
     rule = PromotionRule.model_validate({"metric": metric} if metric else {})
     began = time.process_time()
     reports = read_reports(cache)
     population = Population(reports)
-    candidates = Candidates(population, rule.metric)
-    results = measure(candidates, rule, years, trials)
+    candidates = Candidates(population, rule.metric, size.close_enough)
+    results = measure(candidates, rule, years or size.years, trials or size.trials)
+    command = [".venv/bin/python", "-m", "benchmarks.promotion_rule", str(deeppcb), *(["--short"] if short else [])]
     kept = {
-        "command": shlex.join([".venv/bin/python", "-m", "benchmarks.promotion_rule", str(deeppcb)]),
+        "command": shlex.join(command),
         "rule": rule.model_dump(),
         "holdout_boards": HOLDOUT,
         "population_boards": population.boards,
@@ -371,9 +425,8 @@ def run(
         "code_version": code_version(),
     }
     Console().print(table(results))
-    if (years, trials, metric) == (YEARS, TRIALS, ""):
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "promotion_rule.json").write_text(json.dumps(kept, indent=2) + "\n")
+    if years is None and trials is None and not metric:
+        keep("promotion_rule", kept, short=short)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks.accuracy import METRICS, SPLITS, record, split, summary, table
+from benchmarks.accuracy import METRICS, SPLITS, goals, record, split, summary, table
 from benchmarks.boards import drawn
+from benchmarks.goals import NOT_MEASURED
 from data.boards import LABELS
 from data.sample import Example
 from models.metrics import EvaluationReport, evaluate
@@ -66,3 +67,16 @@ def test_a_run_is_kept_by_class_and_family(report: EvaluationReport) -> None:
     kept = json.loads(json.dumps(run(report, 0, 0.9)))
     assert kept["per_class"]["ap"]["open"] == 1
     assert kept["per_family"].keys() == FAMILIES
+
+
+def test_goals_are_decided_by_all_seeds(report: EvaluationReport) -> None:
+    runs = [run(report, seed, ap) for seed, ap in ((0, 0.990), (1, 0.992), (2, 0.993))]
+    found = goals({"long": {"summary": summary("long", runs)}})
+    assert [goal.goal for goal in found] == ["at least 0.992", "at least 0.985", "at least 0.988", "at least 0.97"]
+    assert found[0].reached == "0.9917 (3 of 3 seeds, 200 CPU s)"
+    assert [goal.met for goal in found[:2]] == [False, True]
+    assert (found[3].reached, found[3].met) == (NOT_MEASURED, None)
+    assert {goal.met for goal in goals({"long": {"summary": summary("long", runs[:2])}})} == {None}
+    short = goals({"short": {"summary": summary("short", runs[:1])}})
+    assert [goal.what for goal in short] == [goal.what for goal in found]
+    assert short[3].reached == "0.9900 (1 of 3 seeds, 100 CPU s)"

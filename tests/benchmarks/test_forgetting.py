@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.accuracy import SPLITS
-from benchmarks.forgetting import BEFORE, FIRST_CLASSES, Outcome, stream_of, summary, table
+from benchmarks.forgetting import BEFORE, FIRST_CLASSES, Outcome, goals, stream_of, summary, table
 from benchmarks.turned_loops import boards_by_share
 from data.boards import LABELS
 from data.sample import Example
@@ -79,6 +79,15 @@ def test_each_seed_is_set_beside_its_own_joint() -> None:
         "cpu_seconds": 15,
         "seeds": 2,
     }
+    old, new = goals({"summary": kept})
+    assert (old.what, old.goal) == (
+        "AP of what is old after an update by replay, new classes",
+        "at most 1 point below a training on everything",
+    )
+    assert (old.reached, old.met) == ("-0.50 points (2 seeds)", True)
+    assert (new.goal, new.met) == ("at most 2 points below a training on everything", True)
+    forgotten = goals({"summary": summary([outcome(0, "replay", 0.8, 0.86), outcome(0, "joint", 0.9, 0.88)])})
+    assert [goal.met for goal in forgotten] == [False, True]
     console = Console(width=140)
     with console.capture() as shown:
         for each in table(kept):

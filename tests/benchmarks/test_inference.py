@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks.inference import KERAS, Pair, Row, Way, drawn, example, figures, measure, real, table, verdict
+from benchmarks.inference import KERAS, Pair, Row, Way, drawn, example, figures, goals, measure, real, table, verdict
 from data.boards import FAMILIES
 from data.sample import Box
 
@@ -75,6 +75,9 @@ def test_goal_and_what_was_reached_are_said_and_a_busy_machine_too(rows: dict[st
     assert "Reached by OpenVINO in int8: 160 pairs/s by the wall clock, 10 CPU ms a pair" in said
     assert "0.1 points of AP lost" in said
     assert "busy with other things (load 99.0" in said
+    speed, loss = goals({"ways": reached, "default": "OpenVINO in int8", "load": [2.0, 99.0]})
+    assert (speed.reached, speed.met) == ("160 pairs/s (OpenVINO in int8, load 99)", True)
+    assert (loss.goal, loss.reached, loss.met) == ("at most 0.2 points", "0.10 points", True)
     assert "busy" not in verdict(reached, "OpenVINO in int8", (0.1, 0.2))
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from benchmarks.label_cost import BASELINE, draw_curves, labels_to_reach, shares, summary, table
+from benchmarks.label_cost import BASELINE, draw_curves, goals, labels_to_reach, shares, summary, table
 from benchmarks.turned_loops import Turned
 
 
@@ -59,3 +59,17 @@ def test_the_summary_is_kept_shown_and_drawn(tmp_path: Path) -> None:
         assert word in shown.get()
     draw_curves(kept, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_the_goal_is_judged_by_the_median_over_the_numbers_of_labels() -> None:
+    random = turned(BASELINE, 0, 0.2, 0.4, 0.6)
+    (goal,) = goals({"seeds": 1, "summary": summary([random, turned("Informative", 0, 0.6, 0.6, 0.6)])})
+    assert goal.what == "Labels that Informative needs for what Random reaches, stream"
+    # A share of 1, 1/2 and 1/3 of the labels.
+    assert (goal.reached, goal.met) == ("50 % (median of 3; 1 seed)", False)
+    (goal,) = goals({"seeds": 1, "summary": summary([random, turned("Informative", 0, 0.1, 0.1, 0.1)])})
+    assert (goal.reached, goal.met) == ("not reached (median of 3; 1 seed)", False)
+    four = turned(BASELINE, 0, 0.1, 0.1, 0.5, 0.5), turned("Informative", 0, 0.5, 0.5, 0.5, 0.5)
+    (goal,) = goals({"seeds": 5, "summary": summary(four)})
+    assert (goal.reached, goal.met) == ("42 % (median of 4; 5 seeds)", False)
+    assert goals({"seeds": 1, "summary": summary([random, turned("IBT", 0, 0.6, 0.6, 0.6)])}) == []

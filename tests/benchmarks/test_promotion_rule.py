@@ -19,6 +19,7 @@ from benchmarks.promotion_rule import (
     equal_years,
     exceeded,
     found,
+    goals,
     measure,
     table,
     worse_years,
@@ -96,6 +97,11 @@ def test_what_was_never_seen_may_still_happen(count: int, of: int, upper: float)
 def test_everything_that_is_measured_is_kept_and_shown(candidates: Candidates) -> None:
     results = json.loads(json.dumps(measure(candidates, BOUND, years=20, trials=2)))
     assert results["years_with_a_worse_model"]["bound"]["-0.5"]["of"] == 20
+    half, whole, found = goals(results)
+    assert half.what == "Years in which a worse model serves (-0.5 points)"
+    assert (half.reached, half.met) == ("0 % of 20", True)
+    assert whole.goal == "at most 1 %"
+    assert all(word in found.reached for word in ("% new, ", "% in the middle, ", "% due"))
     console = Console(width=150)
     with console.capture() as shown:
         console.print(table(results))

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.boards import drawn
-from benchmarks.synthetic_to_real import record, table
+from benchmarks.synthetic_to_real import goals, record, table
 from data.boards import FAMILIES, LABELS
 from data.sample import Example
 from models.metrics import EvaluationReport, evaluate
@@ -40,6 +40,9 @@ def test_the_command_and_every_metric_are_kept(report: EvaluationReport) -> None
     assert kept["metrics"].keys() == {"ap", "precision", "recall", "f1", "ap50"}
     assert (kept["per_class"]["ap"]["pin-hole"], kept["per_class"]["ap"]["open"]) == (1, 0)
     assert kept["per_domain"].keys() == set(FAMILIES)
+    (goal,) = goals(kept)
+    assert (goal.goal, goal.met) == ("-", None)
+    assert f"F {report.metrics['f1']:.3f}" in goal.reached
 
 
 def test_the_table_shows_every_class(report: EvaluationReport) -> None:

@@ -17,6 +17,7 @@ from benchmarks.trigger_cost import (
     Cost,
     Costs,
     Size,
+    goals,
     growth,
     measure,
     ratio,
@@ -95,6 +96,13 @@ def test_what_is_kept_says_every_figure(costs: Costs) -> None:
     assert kept["s3_key_sensor"]["1000"]["objects"] == 900
     assert kept["poke_over_check"]["SQLite"]["count"] == {"10": 5.0, "1000": 500.0}
     assert kept["most_over_fewest_samples"]["PostgreSQL"]["combined"] == 1.2
+    goal = goals(kept)[0]
+    assert goal.reached == "1.00 on SQLite, 1.20 on PostgreSQL (1,000 to 10)"
+    assert goal.met
+    kept["most_over_fewest_samples"]["PostgreSQL"]["precision"] = 2.1
+    assert {goal.what.split(" by ")[1].removesuffix(", most to fewest samples"): goal.met for goal in goals(kept)} == {
+        trigger: trigger != "precision" for trigger in TRIGGERS
+    }
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.updates import ROUNDS, Outcome, summary, tables
+from benchmarks.updates import ROUNDS, Outcome, goals, summary, tables
 
 
 def outcome(seed: int, kind: str, after: int, ap: float, cpu: float, **others: Any) -> Outcome:
@@ -49,3 +49,13 @@ def test_both_tables_are_shown() -> None:
             console.print(each)
     for word in ("update", "-0.20", "7.5%", "≤ 10%", "incremental", "single-task", "0.3000", "1.0000", "0.8000"):
         assert word in shown.get()
+
+
+def test_the_worst_update_meets_the_goals_or_does_not() -> None:
+    cost, loss = goals({"summary": summary(OUTCOMES)})
+    assert (cost.reached, cost.met) == ("7.5 % (2 seeds)", True)
+    assert (loss.reached, loss.met) == ("-0.20 points (2 seeds)", True)
+    dearer = [outcome(0, "update", 1, 0.950, 50.0), outcome(0, "joint", 1, 0.960, 300.0)]
+    cost, loss = goals({"summary": summary([*OUTCOMES, *dearer])})
+    assert (cost.reached.split(" (")[0], cost.met) == ("16.7 %", False)
+    assert (loss.reached.split(" (")[0], loss.met) == ("-1.00 points", False)

@@ -1,0 +1,49 @@
+"""What benchmarks are to reach, and where what they have reached is kept: full runs here, short ones under .cache."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.settings import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results"
+SHORT_RESULTS = ROOT / ".cache" / "benchmarks" / "short"
+NO_GOAL = "-"
+NOT_MEASURED = "not measured yet"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One goal beside what a run has reached; `met` is None where there is no goal, or too little to decide by."""
+
+    what: str
+    goal: str
+    reached: str
+    met: bool | None = None
+
+
+def seeds(count: int) -> str:
+    """How many seeds, in words."""
+    return f"{count} seed" if count == 1 else f"{count} seeds"
+
+
+def keep(name: str, record: Mapping[str, Any], *, short: bool) -> None:
+    """Write the record of a run as JSON: in benchmarks/results, which is committed, or under .cache if it was short."""
+    path = _path(name, short)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def recorded(name: str, *, short: bool = False) -> dict[str, Any]:
+    """The record that `keep` wrote last; empty where there is none."""
+    path = _path(name, short)
+    record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return record
+
+
+def _path(name: str, short: bool) -> Path:
+    return (SHORT_RESULTS if short else RESULTS) / f"{name}.json"

@@ -1,0 +1,114 @@
+"""The pictures of docs/learning.md, drawn from the results that the benchmarks keep.
+
+Command to run:
+
+    .venv/bin/python -m benchmarks.pictures
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.goals import RESULTS
+from pipelines.settings import ROOT
+
+PICTURES = ROOT / "docs" / "pictures"
+GREY, GREEN, YELLOW, BLUE = "#888888", "#2a9d5c", "#d9a400", "#3b6fb6"
+MINERS = {"Random": GREY, "IBT": YELLOW, "Informative": GREEN}
+TASKS = {"classes": "two classes arrive", "families": "new families arrive, no template"}
+
+
+def label_cost(record: Mapping[str, Any]) -> Figure:
+    """Average precision over labels, with one standard deviation of the seeds, for each protocol."""
+    kept = record["summary"]
+    figure = Figure(figsize=(5.4 * len(kept), 4))
+    grid = figure.subplots(1, len(kept), sharey=True, squeeze=False)
+    for axes, (protocol, miners) in zip(grid[0], kept.items(), strict=True):
+        for miner, values in miners.items():
+            labels, means = (np.array(each) for each in zip(*values["mean_ap"], strict=True))
+            deviation = np.array(values["deviation_of_ap"])
+            (line,) = axes.plot(labels, means, color=MINERS.get(miner), marker="o", markersize=4, label=miner)
+            axes.fill_between(labels, means - deviation, means + deviation, color=line.get_color(), alpha=0.15, lw=0)
+        axes.set_title(protocol)
+        axes.set_xlabel("labelled frames")
+    grid[0][0].set_ylabel("AP at IoU 0.33, all families alike")
+    grid[0][0].legend(frameon=False, loc="lower right")
+    return figure
+
+
+def updates(record: Mapping[str, Any]) -> Figure:
+    """What updates reach and cost, round by round, beside retraining on everything."""
+    figure = Figure(figsize=(10.8, 4))
+    reached, cost = figure.subplots(1, 2)
+    for kinds, colour, label in (
+        (("first", "update"), GREEN, "updates"),
+        (("joint",), GREY, "retraining on all labels"),
+        (("single-task",), YELLOW, "single-task: all images labelled"),
+    ):
+        rows = [row for row in record["summary"] if row["kind"] in kinds]
+        rounds = [row["after"] for row in rows]
+        reached.plot(rounds, [row["ap"] for row in rows], color=colour, marker="o", markersize=4, label=label)
+        cost.plot(rounds, [row["cpu_seconds"] for row in rows], color=colour, marker="o", markersize=4, label=label)
+    reached.set_ylabel("AP at IoU 0.33")
+    cost.set_ylabel("CPU seconds of the training")
+    cost.set_ylim(bottom=0)
+    for axes in (reached, cost):
+        axes.set_xlabel("updates so far, 40 labels each")
+    reached.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def forgetting(record: Mapping[str, Any]) -> Figure:
+    """Points of average precision beside joint training, of what was old and what is new, by method."""
+    kept = record["summary"]
+    figure = Figure(figsize=(5.4 * len(kept), 4))
+    grid = figure.subplots(1, len(kept), squeeze=False)
+    for axes, (name, methods) in zip(grid[0], kept.items(), strict=True):
+        shown = [method for method in methods if method not in ("joint", "before the update")]
+        for offset, part, colour in ((-0.2, "old", BLUE), (0.2, "new", GREEN)):
+            points = [methods[method]["points_beside_joint"][part] for method in shown]
+            bars = axes.bar(np.arange(len(shown)) + offset, points, 0.36, color=colour, label=part)
+            axes.bar_label(bars, fmt="%+.1f", fontsize=8, padding=2)
+        axes.axhline(0, color="black", lw=0.8)
+        axes.set_xticks(range(len(shown)), shown)
+        axes.set_title(TASKS[name])
+        axes.margins(y=0.15)
+    grid[0][0].set_ylabel("points of AP beside joint training")
+    grid[0][0].legend(frameon=False)
+    return figure
+
+
+DRAWN: dict[str, Callable[[Mapping[str, Any]], Figure]] = {
+    "label_cost": label_cost,
+    "updates": updates,
+    "forgetting": forgetting,
+}
+
+
+def draw(name: str, results: Path, pictures: Path) -> Path | None:
+    """Draw the picture of one benchmark, if there is a result of it; where it lies."""
+    source = results / f"{name}.json"
+    if not source.exists():
+        return None
+    figure = DRAWN[name](json.loads(source.read_text()))
+    _plain(figure.axes)
+    path = pictures / f"{name.replace('_', '-')}.png"
+    figure.savefig(path, bbox_inches="tight", dpi=130)
+    return path
+
+
+def _plain(grid: Sequence[Axes]) -> None:
+    for axes in grid:
+        axes.spines[["top", "right"]].set_visible(False)
+
+
+if __name__ == "__main__":
+    for each in DRAWN:
+        print(draw(each, RESULTS, PICTURES) or f"{each} is not measured yet")

@@ -1,0 +1,32 @@
+"""A record is kept where its kind of run belongs, and read back as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import goals
+from benchmarks.goals import keep, recorded, seeds
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(goals, "RESULTS", tmp_path / "full")
+    monkeypatch.setattr(goals, "SHORT_RESULTS", tmp_path / "a" / "short")
+
+
+def test_a_short_run_never_replaces_what_a_full_one_reached(tmp_path: Path) -> None:
+    keep("speed", {"checks": {1000: 0.5}}, short=False)
+    keep("speed", {"checks": {10: 0.7}}, short=True)
+    assert recorded("speed") == {"checks": {"1000": 0.5}}
+    assert recorded("speed", short=True) == {"checks": {"10": 0.7}}
+    assert (tmp_path / "full" / "speed.json").read_text() == '{\n  "checks": {\n    "1000": 0.5\n  }\n}\n'
+
+
+def test_what_was_never_measured_is_empty() -> None:
+    assert recorded("speed") == recorded("speed", short=True) == {}
+
+
+def test_one_seed_is_not_called_seeds() -> None:
+    assert (seeds(1), seeds(3)) == ("1 seed", "3 seeds")
