@@ -43,10 +43,8 @@ from benchmarks.goals import Goal, keep, seeds
 from benchmarks.turned_loops import Curve, Protocol, Size, Turn, Turned, real_boards, turn
 from data.formats import FormatRefused
 from pipelines.job import HardExampleMining
-from pipelines.settings import ROOT
 from pipelines.train import code_version
 
-PICTURES = ROOT / "docs" / "pictures"
 logger = logging.getLogger(__name__)
 BASELINE = "Random"
 MINERS: dict[str, HardExampleMining] = {
@@ -59,7 +57,6 @@ MINERS: dict[str, HardExampleMining] = {
 JUDGED = "Informative"
 LARGEST_SHARE = 0.4
 COMPARED = (BASELINE, "IBT", JUDGED)
-COLOURS = {BASELINE: "#888888", "IBT": "#d9a400", "Informative": "#2a9d5c"}
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
 
 
@@ -184,26 +181,6 @@ def goals(record: Mapping[str, Any]) -> list[Goal]:
     return found
 
 
-def draw_curves(kept: Mapping[str, Any], path: Path) -> None:
-    """Each protocol's curves of average precision over labels, with one standard deviation of the seeds."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.4 * len(kept), 4))
-    grid = figure.subplots(1, len(kept), sharey=True, squeeze=False)
-    for axes, (protocol, miners) in zip(grid[0], kept.items(), strict=True):
-        for miner, values in miners.items():
-            labels, means = (np.array(each) for each in zip(*values["mean_ap"], strict=True))
-            deviation = np.array(values["deviation_of_ap"])
-            (line,) = axes.plot(labels, means, color=COLOURS.get(miner), marker="o", markersize=4, label=miner)
-            axes.fill_between(labels, means - deviation, means + deviation, color=line.get_color(), alpha=0.15, lw=0)
-        axes.set_title(protocol)
-        axes.set_xlabel("labelled frames")
-        axes.spines[["top", "right"]].set_visible(False)
-    grid[0][0].set_ylabel("AP at IoU 0.33, all families alike")
-    grid[0][0].legend(frameon=False, loc="lower right")
-    figure.savefig(path, bbox_inches="tight", dpi=130)
-
-
 def run(
     data: Annotated[Path | None, typer.Option(help="A clone of DeepPCB, to be used instead of drawn boards.")] = None,
     protocol: Annotated[list[str], typer.Option(help="stream or pool; may be given twice.")] = ["stream", "pool"],  # noqa: B006
@@ -212,7 +189,7 @@ def run(
     processes: Annotated[int, typer.Option(help="Loops side by side, one thread each.")] = 2,
     short: Annotated[bool, typer.Option("--short", help="Less than three minutes; kept under .cache alone.")] = False,
 ) -> None:
-    """Turn the loop with each miner and each seed, and keep the result; that of a full run also in docs/pictures."""
+    """Turn the loop with each miner and each seed, and keep the result."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     size = SHORT if short else FULL
     protocols: list[Protocol] = [each for each in ("stream", "pool") if each in protocol]
@@ -251,8 +228,6 @@ def run(
         "code_version": code_version(),
     }
     keep(name, {**facts, "summary": kept, "loops": [asdict(each) for each in turned]}, short=short)
-    if not short:
-        draw_curves(kept, PICTURES / f"{name.replace('_', '-')}.png")
 
 
 def _spread(baseline: Mapping[int, Curve], curves: Mapping[int, Curve], place: int) -> dict[str, float | None]:
