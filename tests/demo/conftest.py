@@ -24,7 +24,7 @@ dataset: {{trainProb: 0.7}}
 estimator: {{name: FPN}}
 hardExampleMining: {{name: CloudOnly, budget: 40}}
 trainSpec:
-  trigger: {{checkPeriodSeconds: 2, condition: {{metric: num_of_samples, operator: ">=", threshold: 12}}}}
+  trigger: {{checkPeriodSeconds: 2, condition: {{metric: num_of_samples, operator: ">=", threshold: 8}}}}
   parameters: {{steps: 120, batch_size: 8, crop: 128, checkpoint_every: 20}}
   updateParameters: {{steps: 60, learning_rate: 0.0015}}
 evalSpec: {{minSupport: 1}}
