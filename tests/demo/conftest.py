@@ -27,7 +27,7 @@ trainSpec:
   trigger: {{checkPeriodSeconds: 2, condition: {{metric: num_of_samples, operator: ">=", threshold: 8}}}}
   parameters: {{steps: 120, batch_size: 8, crop: 128, checkpoint_every: 20}}
   updateParameters: {{steps: 60, learning_rate: 0.0015}}
-evalSpec: {{minSupport: 1}}
+evalSpec: {{minSupport: 0}}
 deploySpec:
   trigger: {{condition: {{metric: ap_delta, operator: ">", threshold: 0}}}}
   rule: {{name: point}}
