@@ -12,6 +12,7 @@ from models.estimator import ClassFactory, ClassType, TrainingRefused
 
 SIDE_UNIT = 32
 SHORTEST_SIDE = 64
+LARGEST_ZOOM = 4.0
 # What every training is told besides its recipe.
 CONTRACT = ("checkpoint_dir", "seed", "fresh_ids", "distil")
 
@@ -20,13 +21,15 @@ CONTRACT = ("checkpoint_dir", "seed", "fresh_ids", "distil")
 class Recipe:
     """How to train an FPN: AdamW with one warm-up and one cosine over `steps`.
 
-    `crop` is the side of a training sample in pixels; boards that are smaller make it smaller. The model is validated
+    `crop` is the side of a training sample in pixels; boards that are smaller make it smaller. `zoom` is the factor by
+    which half of what is cut is shown larger or smaller at most; 1 leaves all as it is. The model is validated
     `validations` times, evenly spread; after `patience` validations without a better score the training stops.
     """
 
     steps: int = 1000
     batch_size: int = 16
     crop: int = 320
+    zoom: float = 1.4
     learning_rate: float = 3e-3
     weight_decay: float = 5e-3
     warm_up_share: float = 0.03
@@ -54,6 +57,8 @@ class Recipe:
         ]
         if self.crop < SHORTEST_SIDE or self.crop % SIDE_UNIT:
             problems.append(f"crop is {self.crop}; it must be a multiple of {SIDE_UNIT} and at least {SHORTEST_SIDE}")
+        if not 1 <= self.zoom <= LARGEST_ZOOM:
+            problems.append(f"zoom is {self.zoom}; it must be 1 to {LARGEST_ZOOM:g}")
         if not 0 < self.learning_rate < math.inf:
             problems.append(f"learning_rate is {self.learning_rate}; it must be greater than 0")
         if problems:

@@ -1,4 +1,4 @@
-"""Training samples cut from boards: windows around defects, mosaics of four, flips, and templates a little off.
+"""Training samples cut from boards: windows around defects, mosaics of four, zooms, flips, templates a little off.
 
 Mosaic: Bochkovskiy et al., arXiv 2004.10934, here of windows centred near objects, image and template pasted alike.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
-from models.fpn.prepared import PreparedExamples
+from models.fpn.prepared import Outline, PreparedExamples
 
 MOSAIC_SHARE = 0.6
 NEAR_OBJECT_SHARE = 0.75
 TEMPLATE_REACH = 2
+ZOOM_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,16 @@ class TrainingSample:
 class Sampler:
     """Draws training samples of `side` pixels; those of the `fresh` examples make up half of what is drawn, if any are.
 
-    `side` must be even and no longer than any image's shortest side.
+    `side` must be even and no longer than any image's shortest side. Half of the windows are shown larger or smaller,
+    by up to the factor `zoom`.
     """
 
-    def __init__(self, examples: PreparedExamples, side: int, fresh: frozenset[str] = frozenset()):
+    def __init__(
+        self, examples: PreparedExamples, side: int, *, zoom: float = 1.0, fresh: frozenset[str] = frozenset()
+    ):
         self.examples = examples
         self.side = side
+        self.zoom = zoom
         is_fresh = np.array([outline.sample_id in fresh for outline in examples.outlines], bool)
         groups = [np.flatnonzero(is_fresh), np.flatnonzero(~is_fresh)]
         self.groups = [group for group in groups if len(group)]
@@ -63,6 +69,7 @@ class Sampler:
         """A square window of one example, flipped and turned at random."""
         index = int(random.choice(self.groups[random.integers(len(self.groups))]))
         outline = self.examples.outlines[index]
+        shown_side, side = side, self._side_to_cut(random, outline, side)
         space = np.array([outline.width - side, outline.height - side])
         corner = random.integers(0, space + 1)
         if near_object and len(outline.boxes):
@@ -76,9 +83,18 @@ class Sampler:
         whole = (boxes >= 0).all(axis=1) & (boxes <= side).all(axis=1)
         clipped = np.clip(boxes, 0, side)
         touched = ((clipped[:, 2:] - clipped[:, :2]) > 0).all(axis=1)
-        shown, ignored = boxes[whole], clipped[touched & ~whole]
+        zoom = shown_side / side
+        shown, ignored = boxes[whole] * zoom, clipped[touched & ~whole] * zoom
+        window = resized(window, shown_side)
         window, (shown, ignored) = turn(window, [shown, ignored], int(random.integers(8)))
         return TrainingSample(window, shown, outline.classes[whole], ignored, np.tile(outline.labelled, (4, 1)))
+
+    def _side_to_cut(self, random: np.random.Generator, outline: Outline, side: int) -> int:
+        """The side of the square that becomes a window of `side` pixels."""
+        if self.zoom == 1 or random.random() >= ZOOM_SHARE:
+            return side
+        factor: float = self.zoom ** random.uniform(-1, 1)
+        return min(round(side * factor), outline.width, outline.height)
 
     @staticmethod
     def _cut(random: np.random.Generator, pixels: np.ndarray, corner: np.ndarray, side: int) -> np.ndarray:
@@ -91,6 +107,14 @@ class Sampler:
         shift = random.integers(-TEMPLATE_REACH, TEMPLATE_REACH + 1, 2)
         left, top = np.clip(corner + shift, 0, [width - side, height - side])
         return np.stack([window[..., 0], pixels[top : top + side, left : left + side, 1]], axis=-1)
+
+
+def resized(window: np.ndarray, side: int) -> np.ndarray:
+    """A square window, uint8 [any, any, channels], shown as uint8 [side, side, channels]."""
+    if len(window) == side:
+        return window
+    channels = (Image.fromarray(window[..., channel]) for channel in range(window.shape[-1]))
+    return np.stack([np.asarray(each.resize((side, side), Image.Resampling.BILINEAR)) for each in channels], axis=-1)
 
 
 def turn(pixels: np.ndarray, boxes: list[np.ndarray], symmetry: int) -> tuple[np.ndarray, list[np.ndarray]]:

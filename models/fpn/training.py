@@ -75,7 +75,7 @@ def fit(
         TrainingDiverged: the loss is no longer finite; the checkpoint is that of the last good step.
     """
     side = sample_side(examples, recipe.crop)
-    sampler = Sampler(examples, side, fresh)
+    sampler = Sampler(examples, side, zoom=recipe.zoom, fresh=fresh)
     optimizer = AdamW(network.trainable_variables, recipe.weight_decay)
     warm_up = max(1, round(recipe.steps * recipe.warm_up_share))
     step_function = _step_function(network, optimizer, side, levels, teacher)

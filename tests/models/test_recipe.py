@@ -62,8 +62,8 @@ def test_what_is_said_of_the_built_in_estimators_is_true_of_their_classes() -> N
         (
             {"stepz": 5},
             [
-                "'stepz' is not a setting of FPN; known are steps, batch_size, crop, learning_rate, weight_decay, "
-                "warm_up_share, validations, patience, checkpoint_every"
+                "'stepz' is not a setting of FPN; known are steps, batch_size, crop, zoom, learning_rate, "
+                "weight_decay, warm_up_share, validations, patience, checkpoint_every"
             ],
         ),
         ({"steps": "many"}, ["steps is 'many'; it must be of type int"]),

@@ -47,6 +47,33 @@ def test_a_box_frames_its_object_exactly(prepared, seed, side):
     assert not unexplained.any()
 
 
+@given(st.integers(0, 10_000), st.floats(1.1, 2.0))
+def test_a_zoomed_box_frames_its_object_but_for_blurred_edges(prepared, seed, zoom):
+    sample = Sampler(prepared, 64, zoom=zoom).draw(np.random.default_rng(seed))
+    assert sample.pixels.shape == (64, 64, 2)
+    blur = 2
+    unexplained = sample.pixels[..., 0] > 0
+    for box, label in zip(sample.boxes, sample.classes, strict=True):
+        left, top, right, bottom = (int(side) for side in np.round(box))
+        inside = sample.pixels[top + blur : bottom - blur, left + blur : right - blur, 0]
+        assert (inside == 100 + label).all()
+    for box in (*sample.boxes, *sample.ignored):
+        left, top, right, bottom = (int(side) for side in np.round(box))
+        unexplained[max(top - blur, 0) : bottom + blur, max(left - blur, 0) : right + blur] = False
+    assert not unexplained.any()
+
+
+def test_zoom_shows_objects_in_other_sizes_and_half_of_them_as_they_are():
+    sampler = Sampler(PreparedExamples([painted(0)], CLASSES, "pair"), 64, zoom=1.5)
+    side = 48
+    sides = [
+        sampler._side_to_cut(np.random.default_rng(seed), sampler.examples.outlines[0], side) for seed in range(400)
+    ]
+    assert min(sides) == pytest.approx(side / 1.5, abs=2)
+    assert max(sides) == pytest.approx(side * 1.5, abs=2)
+    assert sides.count(side) == pytest.approx(200, abs=40)
+
+
 @given(st.integers(0, 10_000))
 def test_the_template_is_at_most_two_pixels_off(prepared, seed):
     random = np.random.default_rng(seed)
@@ -80,7 +107,7 @@ def test_each_quarter_is_labelled_for_what_its_own_image_is_labelled_for():
 def test_fresh_examples_make_up_half():
     examples = [painted(index) for index in range(20)]
     prepared = PreparedExamples(examples, CLASSES, "pair")
-    sampler = Sampler(prepared, 64, frozenset({"painted-3"}))
+    sampler = Sampler(prepared, 64, fresh=frozenset({"painted-3"}))
     random = np.random.default_rng(0)
     drawn = [int(random.choice(sampler.groups[random.integers(len(sampler.groups))])) for _ in range(2000)]
     assert drawn.count(3) == pytest.approx(1000, abs=100)
