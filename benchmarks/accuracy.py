@@ -81,8 +81,8 @@ class Size:
 
 
 SIZES: dict[str, Size] = {
-    "long": Size(60, {"steps": 11000}),
-    "middle": Size(60, {"steps": 4000}),
+    "long": Size(60, {"steps": 11000, "zoom": 1.4}),
+    "middle": Size(60, {"steps": 4000, "zoom": 1.4}),
     "short": Size(6, {"steps": 150, "crop": 256}),
 }
 

@@ -22,14 +22,15 @@ class Recipe:
     """How to train an FPN: AdamW with one warm-up and one cosine over `steps`.
 
     `crop` is the side of a training sample in pixels; boards that are smaller make it smaller. `zoom` is the factor by
-    which half of what is cut is shown larger or smaller at most; 1 leaves all as it is. The model is validated
-    `validations` times, evenly spread; after `patience` validations without a better score the training stops.
+    which half of what is cut is shown larger or smaller at most: 1.4 helps a long training to hold on families that it
+    never saw, and slows a short one. The model is validated `validations` times, evenly spread; after `patience`
+    validations without a better score the training stops.
     """
 
     steps: int = 1000
     batch_size: int = 16
     crop: int = 320
-    zoom: float = 1.4
+    zoom: float = 1.0
     learning_rate: float = 3e-3
     weight_decay: float = 5e-3
     warm_up_share: float = 0.03
