@@ -10,8 +10,8 @@ The paper reached AP .986 and F .982 with a GPU, on other boards: those of its t
 that it had learnt.
 
 `--budget` names how long the training may be: `long` for 40 minutes, `middle` for 15, `short` for two, which shows that
-everything works and keeps its figures under .cache alone. With `--keep` the model stays in that folder, for `ratchet
-predict`.
+everything works and keeps its figures under .cache alone. With `--keep` the model stays in that folder: `ratchet
+predict pcb_defects --model FOLDER --images BOARDS --out found.zip --format deeppcb` finds the boxes that were judged.
 
 Command to run, once for each seed:
 

@@ -289,8 +289,12 @@ def predict(
     out: Annotated[Path, typer.Option(help="The file to write.")],
     form: Annotated[str, typer.Option("--format", help="coco or deeppcb.")] = "coco",
     version: Annotated[str | None, typer.Option(help="A model version; by default the one that serves.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="The folder of a saved model, instead of a version.", exists=True)
+    ] = None,
 ) -> None:
-    """Predict a folder of images with a stored model version; no server need run."""
+    """Predict a folder of images with a stored model version or a saved model; no inference server need run."""
+    from models.version import load_predictor
     from pipelines.predict import predict as predict_folder
     from pipelines.steps import deployment
 
@@ -298,12 +302,18 @@ def predict(
         raise typer.BadParameter(f"{form!r} is none of coco, deeppcb", param_hint="--format")
     workspace = deployment()
     specification = workspace.job(job)
-    served = workspace.served(job)
-    chosen = version or (served.version if served else None)
-    if chosen is None:
-        raise typer.BadParameter(f"nothing serves for {job} yet; name a version", param_hint="--version")
-    count = predict_folder(workspace.predictor(job, chosen), specification, images, out, form)  # type: ignore[arg-type]
-    _say(f"{count} images predicted with {chosen}: {out}")
+    if model is not None and version is not None:
+        raise typer.BadParameter(f"{model} is a model by itself; leave one of the two out", param_hint="--version")
+    if model is not None:
+        predictor, name = load_predictor(model), str(model)
+    else:
+        served = workspace.served(job) if version is None else None
+        chosen = version or (served.version if served else None)
+        if chosen is None:
+            raise typer.BadParameter(f"nothing serves for {job} yet; name a version", param_hint="--version")
+        predictor, name = workspace.predictor(job, chosen), chosen
+    count = predict_folder(predictor, specification, images, out, form)  # type: ignore[arg-type]
+    _say(f"{count} images predicted with {name}: {out}")
 
 
 def _run_id() -> str:

@@ -177,6 +177,10 @@ def test_an_error_of_its_own_is_no_refusal(away: Workspace, monkeypatch: pytest.
         (["import", "boards", ".", "--format", "tiff"], "none of deeppcb, coco"),
         (["predict", "boards", "--images", ".", "--out", "x", "--format", "voc"], "none of coco, deeppcb"),
         (["predict", "boards", "--images", ".", "--out", "x"], "nothing serves for boards yet; name a version"),
+        (
+            ["predict", "boards", "--images", ".", "--out", "x", "--version", "v1", "--model", "."],
+            ". is a model by itself; leave one of the two out",
+        ),
         (["promote", "boards", "--force"], "a promotion against the rule needs a reason"),
         (["train", "boards", "--parameters", "steps"], "steps has no value; write KEY=VALUE"),
         (["gate", "boards", "promote"], "none of train, evaluate"),
@@ -235,6 +239,14 @@ def test_train_evaluate_promote_predict_and_check_by_hand(here: Workspace, run: 
     predicted = run("predict", "tiny", "--images", images, "--out", tmp_path / "boxes.json")
     assert predicted.exit_code == 0
     assert json.loads((tmp_path / "boxes.json").read_text())["images"][0]["file_name"] == "1.png"
+
+    saved = here.model_folder("tiny", "v1")
+    again = run("predict", "tiny", "--images", images, "--out", tmp_path / "again.json", "--model", saved)
+    assert (again.exit_code, again.stdout.splitlines()[-1].split(" with ")[0]) == (0, "1 images predicted")
+    assert (tmp_path / "again.json").read_text() == (tmp_path / "boxes.json").read_text()
+    refused = run("predict", "tiny", "--images", images, "--out", tmp_path / "no.json", "--model", images)
+    assert refused.exit_code == 1
+    assert "is not a saved model" in str(refused.exception or refused.output)
 
     checked = run("status", "tiny", "--check")
     assert checked.exit_code == 1
