@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.accuracy import GOALS, MINUTES
 from benchmarks.goals import RESULTS
 from pipelines.settings import ROOT
 
@@ -23,6 +24,28 @@ PICTURES = ROOT / "docs" / "pictures"
 GREY, GREEN, YELLOW, BLUE = "#888888", "#2a9d5c", "#d9a400", "#3b6fb6"
 MINERS = {"Random": GREY, "IBT": YELLOW, "Informative": GREEN}
 TASKS = {"classes": "two classes arrive", "families": "new families arrive, no template"}
+
+
+def accuracy(record: Mapping[str, Any]) -> Figure:
+    """Average precision on each family that was not trained on, by the minutes of training, beside the goal."""
+    figure = Figure(figsize=(10.8, 4))
+    axes = figure.subplots()
+    families: dict[str, int] = {}
+    for offset, budget, colour in ((-0.12, "middle", GREY), (0.12, "long", GREEN)):
+        runs = record.get(budget, {}).get("runs", [])
+        reached = [(family, values["ap"]) for run in runs for family, values in run["per_family"].items()]
+        places = [families.setdefault(family, len(families)) + offset for family, _ in reached]
+        minutes = f"{MINUTES[budget]} minutes on two cores"
+        points = axes.scatter(places, [ap for _, ap in reached], color=colour, s=36, label=minutes, zorder=2)
+        for place, (_, ap) in zip(places, reached, strict=True):
+            axes.annotate(f"{ap:.3f}", (place, ap), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+        points.set_clip_on(False)
+    axes.axhline(GOALS["long"]["ap"], color="black", lw=0.8, ls=":", zorder=1, label="goal of the mean, 40 minutes")
+    axes.set_xticks(range(len(families)), list(families))
+    axes.set_xlim(-0.5, max(len(families), 1) - 0.5)
+    axes.set_ylabel("AP at IoU 0.33")
+    axes.legend(frameon=False, loc="lower right")
+    return figure
 
 
 def label_cost(record: Mapping[str, Any]) -> Figure:
@@ -86,6 +109,7 @@ def forgetting(record: Mapping[str, Any]) -> Figure:
 
 
 DRAWN: dict[str, Callable[[Mapping[str, Any]], Figure]] = {
+    "accuracy": accuracy,
     "label_cost": label_cost,
     "updates": updates,
     "forgetting": forgetting,
