@@ -48,15 +48,14 @@ class Size:
     Attributes:
         boards: in the pool, before they are seen in frames; test: of each family, to judge by.
         rounds, budget: how often people are asked, and about how many frames each time.
-        first, update: the recipe of the first training, and of those that go on from its weights.
+        recipe: of each training.
     """
 
     boards: int
     test: int
     rounds: int
     budget: int
-    first: dict[str, Any]
-    update: dict[str, Any]
+    recipe: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -163,11 +162,9 @@ def turn(task: Turn) -> Turned:
         fresh = [frame for frame in waiting if frame.sample_id in chosen]
         waiting = [frame for frame in waiting if frame.sample_id not in chosen]
         labelled += fresh
-        if model is None:
-            model = FPN(LABELS)
-            model.train(labelled, seed=task.seed, **size.first)
-        elif fresh:
-            model.train(labelled, seed=task.seed, fresh_ids=[frame.sample_id for frame in fresh], **size.update)
+        # From scratch, as long as before: what a model reaches then rests on its labels alone, not on its age.
+        model = FPN(LABELS)
+        model.train(labelled, seed=task.seed, **size.recipe)
         curve.append((len(labelled), model.evaluate(test).metrics["ap"] or 0.0))
         logger.info("%s, %s, seed %d: %d labels, AP %.3f", task.miner, task.protocol, task.seed, *curve[-1])
     board_of = {frame.sample_id: number for number, frames in enumerate(shown) for frame in frames}

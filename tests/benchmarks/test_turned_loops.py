@@ -94,7 +94,7 @@ def test_real_boards_to_judge_by_are_of_all_groups_alike(deeppcb: Path) -> None:
 @pytest.mark.parametrize("protocol", ["stream", "pool"])
 def test_a_loop_is_turned(protocol: Protocol) -> None:
     recipe = {"steps": 2, "crop": 64, "batch_size": 2}
-    size = Size(boards=16, test=1, rounds=2, budget=4, first=recipe, update=recipe)
+    size = Size(boards=16, test=1, rounds=2, budget=4, recipe=recipe)
     done = turn(Turn("Random", RANDOM, protocol, 0, size))
     assert [labels for labels, _ in done.curve] == [4, 8]
     assert all(0 <= ap <= 1 for _, ap in done.curve)
