@@ -76,7 +76,8 @@ class Size:
     every: int = 1
 
 
-FULL = Size(first={"steps": 1200}, update={"steps": 300, "learning_rate": 1.5e-3})
+LARGE = {"crop": 320, "batch_size": 16}
+FULL = Size(first={"steps": 1200, **LARGE}, update={"steps": 300, "learning_rate": 1.5e-3, **LARGE})
 SHORT = Size(first={"steps": 60, "crop": 192}, update={"steps": 20, "crop": 192, "learning_rate": 1.5e-3}, every=10)
 
 

@@ -145,7 +145,7 @@ def trained(name: str, pairs: Sequence[Pair], steps: int) -> Any:
     folder = CACHE / f"{name}-{len(pairs)}-{steps}"
     if not folder.exists():
         model = FPN(LABELS)
-        model.train([example(pair) for pair in pairs], seed=0, steps=steps)
+        model.train([example(pair) for pair in pairs], seed=0, steps=steps, crop=320, batch_size=16)
         save_model(model, folder)
     return load_model(folder)
 

@@ -3,10 +3,10 @@ r"""How many labels a model costs: the loop turned on drawn boards, the choice o
 240 boards of eight families, 40 % of one and 3 % of another, each seen in 1 to 5 frames: moved by up to 2 px, lighter
 or darker by up to 6 of 255, noisy, compressed. Each round the served model predicts what it may choose from, the miner
 chooses 8 frames, a tenth of them by lot as ever, and the truth is what people say. The next model is trained from
-scratch on all that is labelled, always for 500 steps: would it go on from the last one, it were better for being older,
-however few labels it had. It is judged on 128 boards of all families alike that no pool has. In `pool` all frames are
-there from the first round on; `stream` is the loop's own protocol: a frame is chosen in the round in which it arrives,
-or never.
+scratch on all that is labelled, always for 1,500 steps: would it go on from the last one, it were better for being
+older, however few labels it had. It is judged on 128 boards of all families alike that no pool has. In `pool` all
+frames are there from the first round on; `stream` is the loop's own protocol: a frame is chosen in the round in which
+it arrives, or never.
 
 For each number N of labels, with which Random reaches some average precision, the table says with how many another
 miner first reaches it, as a share of N: on the mean curves of all seeds, and in single seeds the least, the median and
@@ -61,7 +61,7 @@ LARGEST_SHARE = 0.4
 COMPARED = (BASELINE, "IBT", JUDGED)
 SEEDS = 5
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
-FULL = Size(boards=240, test=16, rounds=8, budget=8, recipe={"steps": 500, "crop": 192})
+FULL = Size(boards=240, test=16, rounds=8, budget=8, recipe={"steps": 1500, "crop": 128})
 SHORT = Size(boards=40, test=2, rounds=3, budget=8, recipe={"steps": 60, "crop": 128})
 
 

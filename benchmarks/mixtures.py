@@ -44,8 +44,8 @@ class Training:
     every: int
 
 
-FULL = Training(boards=66, steps=(400, 150, 150), recipe={}, every=1)
-SHORT = Training(boards=12, steps=(50, 40, 70), recipe={"crop": 192}, every=10)
+FULL = Training(boards=66, steps=(400, 150, 150), recipe={"crop": 320, "batch_size": 16}, every=1)
+SHORT = Training(boards=12, steps=(50, 40, 70), recipe={"crop": 192, "batch_size": 16}, every=10)
 RATES = (3e-3, 1.5e-3, 1.5e-3)
 
 

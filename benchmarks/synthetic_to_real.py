@@ -1,6 +1,6 @@
 r"""The detector, trained on drawn boards alone, judged on real ones that it has never seen: DeepPCB, arXiv 1902.06197.
 
-528 boards of `data/boards`, 66 of each family, 1,000 steps of the default recipe; then every fifth board of DeepPCB's
+528 boards of `data/boards`, 66 of each family, 1,000 steps; then every fifth board of DeepPCB's
 trainval list, 200 boards. The weights of the last step are judged, at a threshold chosen on drawn boards: no real board
 chooses anything.
 
@@ -48,8 +48,8 @@ class Size:
     every: int
 
 
-FULL = Size(boards=66, recipe={"steps": 1000}, every=5)
-SHORT = Size(boards=12, recipe={"steps": 150, "crop": 256}, every=25)
+FULL = Size(boards=66, recipe={"steps": 1000, "crop": 320, "batch_size": 16}, every=5)
+SHORT = Size(boards=12, recipe={"steps": 150, "crop": 256, "batch_size": 16}, every=25)
 
 
 def measure(folder: Path, size: Size, seed: int) -> tuple[dict[str, Any], EvaluationReport]:

@@ -82,8 +82,8 @@ FULL = Size(
     arriving=80,
     budget=40,
     memory=200,
-    first={"steps": 1500},
-    update={"steps": 130, "learning_rate": 1.5e-3},
+    first={"steps": 6000},
+    update={"steps": 520, "learning_rate": 1.5e-3},
 )
 SHORT = Size(
     first_boards=24,

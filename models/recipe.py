@@ -27,9 +27,9 @@ class Recipe:
     validations without a better score the training stops.
     """
 
-    steps: int = 1000
-    batch_size: int = 16
-    crop: int = 320
+    steps: int = 3000
+    batch_size: int = 8
+    crop: int = 192
     zoom: float = 1.0
     learning_rate: float = 3e-3
     weight_decay: float = 5e-3
