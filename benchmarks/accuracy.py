@@ -81,9 +81,9 @@ class Size:
 
 
 SIZES: dict[str, Size] = {
-    "long": Size(60, {"steps": 11000, "zoom": 1.4}),
-    "middle": Size(60, {"steps": 4000, "zoom": 1.4}),
-    "short": Size(6, {"steps": 150, "crop": 256}),
+    "long": Size(60, {"steps": 60000, "crop": 128, "zoom": 1.4}),
+    "middle": Size(60, {"steps": 20000, "crop": 128, "zoom": 1.4}),
+    "short": Size(6, {"steps": 600, "crop": 128}),
 }
 
 
