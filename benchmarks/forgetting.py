@@ -23,7 +23,6 @@ Command to run:
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import shlex
 import statistics
@@ -31,7 +30,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -43,6 +41,7 @@ from rich.table import Table
 from benchmarks.accuracy import SPLITS
 from benchmarks.boards import DEEPPCB, listed, real
 from benchmarks.goals import Goal, keep, recorded, seeds
+from benchmarks.side_by_side import side_by_side
 from data.boards import LABELS
 from data.formats import FormatRefused
 from data.sample import Example
@@ -61,7 +60,6 @@ FIRST_CLASSES = frozenset({"open", "short", "mousebite", "spur"})
 BEFORE = "before the update"
 DEFAULT = "replay"
 GOALS = {"old": -1.0, "new": -2.0}
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
 
 Name = Literal["classes", "families"]
 logger = logging.getLogger(__name__)
@@ -262,9 +260,8 @@ def run(
         next(listed(folder))
     except (FileNotFoundError, FormatRefused) as error:
         sys.exit(str(error))
-    os.environ |= ONE_THREAD
     turns = [(name, folder, each, size) for each in seeds for name in names]
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+    with side_by_side(processes) as pool:
         new = [outcome for turned in pool.map(turn, *zip(*turns, strict=True)) for outcome in turned]
     kept = [] if short else recorded("forgetting").get("outcomes", [])
     done = {(outcome.stream, outcome.seed) for outcome in new}

@@ -12,8 +12,8 @@ For each number N of labels, with which Random reaches some average precision, t
 miner first reaches it, as a share of N: on the mean curves of all seeds, and in single seeds the least, the median and
 the most. Goal: Informative needs at most 40 % of Random's labels, by the median over the numbers N.
 
-Each loop computes in one thread; `--processes` of them run side by side. `--short` turns each once, small, takes 140
-CPU seconds, shows that everything works, and keeps its figures under .cache alone.
+Each loop computes in one thread; `--processes` of them run side by side. `--short` turns each once, small,
+shows that everything works, and keeps its figures under .cache alone.
 
 Command to run:
 
@@ -24,14 +24,12 @@ Command to run:
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import shlex
 import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +40,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.goals import Goal, keep, recorded, seeds
+from benchmarks.side_by_side import side_by_side
 from benchmarks.turned_loops import Curve, Protocol, Size, Turn, Turned, real_boards, turn
 from data.formats import FormatRefused
 from pipelines.job import HardExampleMining
@@ -60,7 +59,6 @@ JUDGED = "Informative"
 LARGEST_SHARE = 0.4
 COMPARED = (BASELINE, "IBT", JUDGED)
 SEEDS = 5
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
 FULL = Size(boards=240, test=16, rounds=8, budget=8, recipe={"steps": 1500, "crop": 128})
 SHORT = Size(boards=40, test=2, rounds=3, budget=8, recipe={"steps": 60, "crop": 128})
 
@@ -192,10 +190,8 @@ def run(
             real_boards(data, size.test)
     except (FileNotFoundError, FormatRefused) as error:
         sys.exit(str(error))
-    os.environ |= ONE_THREAD
     turned: list[Turned] = []
-    # Each loop in a process of its own: what TensorFlow keeps of one is no burden to the next.
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+    with side_by_side(processes) as pool:
         for each in pool.map(turn, tasks):
             turned.append(each)
             labels, ap = each.curve[-1]

@@ -22,14 +22,12 @@ Command to run:
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import shlex
 import statistics
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,6 +40,7 @@ from rich.table import Table
 from benchmarks.boards import DEEPPCB, listed, real
 from benchmarks.goals import Goal, keep, recorded, seeds
 from benchmarks.ianvs import Transferred, f1_score, labelled_share, samples_transfer_ratio
+from benchmarks.side_by_side import side_by_side
 from benchmarks.turned_loops import chosen_of
 from data.boards import LABELS
 from data.formats import FormatRefused
@@ -59,7 +58,6 @@ ROUNDS = 5
 RETRAINED = (1, 3, 5)
 LARGEST_SHARE = 0.1
 LARGEST_LOSS = 0.5
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
 MINER = "Informative"
 logger = logging.getLogger(__name__)
 
@@ -272,8 +270,7 @@ def run(
         next(listed(folder))
     except (FileNotFoundError, FormatRefused) as error:
         sys.exit(str(error))
-    os.environ |= ONE_THREAD
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+    with side_by_side(processes) as pool:
         turned = pool.map(turn, [folder] * len(seeds), seeds, [size] * len(seeds))
         outcomes = [outcome for each in turned for outcome in each]
     kept = [] if short else recorded("updates").get("outcomes", [])

@@ -50,22 +50,6 @@ for thread in threads:
     thread.join()
 """
 
-FIRST_USE_BY_MANY = """
-import sys, threading
-sys.setswitchinterval(1e-6)
-from models.runtime import import_openvino
-openvino = import_openvino()
-together = threading.Barrier(8)
-def use():
-    together.wait()
-    openvino.Type.u8.to_dtype()
-threads = [threading.Thread(target=use) for _ in range(8)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-"""
-
 
 @pytest.fixture(scope="module")
 def model(boards) -> FPN:
