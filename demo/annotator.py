@@ -43,8 +43,8 @@ def annotate(
     """Annotate the job's unfinished tasks whose sample has a `truth`, by its id; how many. Deterministic by `seed`.
 
     A careful annotator is up to two pixels off. One in a bad mood leaves, on every fourth image with defects, a box
-    that no rule lets pass (an unknown class, outside the image, without area), and on the others plausible wrong ones
-    (mostly the key of the next class, else boxes shifted or missed).
+    that no rule lets pass (an unknown class, outside the image, without area), and on the others every box with the
+    class of the next key, which only the gate can notice.
     """
     project = _project(workspace, job)
     if project is None:
@@ -104,8 +104,9 @@ def draw(truth: Sequence[Box], sitting: Sitting, mood: Mood) -> list[Box]:
     boxes = [_jittered(box, sitting) for box in truth]
     if mood == "careful" or not boxes:
         return boxes
-    mistakes = CAUGHT_BY_RULES if sitting.chance.random() < 0.25 else PLAUSIBLE
-    return sitting.chance.choice(mistakes)(boxes, sitting)
+    if sitting.chance.random() < 0.25:
+        return sitting.chance.choice(CAUGHT_BY_RULES)(boxes, sitting)
+    return _next_key(boxes, sitting)
 
 
 def _account(project: LabellingProject) -> int:
@@ -128,19 +129,6 @@ def _next_key(boxes: list[Box], sitting: Sitting) -> list[Box]:
     return [replace(box, label=after[box.label]) for box in boxes]
 
 
-def _shifted(boxes: list[Box], sitting: Sitting) -> list[Box]:
-    shifted = []
-    for box in boxes:
-        x = max(min(box.x1 + sitting.chance.choice((-30, 30)), sitting.width - box.width), 0)
-        y = max(min(box.y1 + sitting.chance.choice((-30, 30)), sitting.height - box.height), 0)
-        shifted.append(replace(box, x1=x, y1=y, x2=x + box.width, y2=y + box.height))
-    return shifted
-
-
-def _missed(boxes: list[Box], sitting: Sitting) -> list[Box]:
-    return [box for box in boxes if sitting.chance.random() < 0.4]
-
-
 def _first_of_unknown_class(boxes: list[Box], _sitting: Sitting) -> list[Box]:
     return [replace(boxes[0], label="scratch"), *boxes[1:]]
 
@@ -155,5 +143,4 @@ def _first_without_area(boxes: list[Box], _sitting: Sitting) -> list[Box]:
 
 
 Mistake = Callable[[list[Box], Sitting], list[Box]]
-PLAUSIBLE: tuple[Mistake, ...] = (_next_key, _next_key, _next_key, _shifted, _missed)
 CAUGHT_BY_RULES: tuple[Mistake, ...] = (_first_of_unknown_class, _first_outside, _first_without_area)
