@@ -207,7 +207,8 @@ def run(
     command = [".venv/bin/python", "-m", "benchmarks.accuracy", str(deeppcb), "--budget", budget, "--seed", str(seed)]
     short = budget == "short"
     kept = {} if short else recorded("accuracy")
-    runs = {entry["seed"]: entry for entry in kept.get(budget, {}).get("runs", [])}
+    earlier = kept.get(budget, {}).get("runs", [])
+    runs = {entry["seed"]: entry for entry in earlier if entry["recipe"] == SIZES[budget].recipe}
     runs[seed] = {"command": shlex.join(command), **record(facts, report)}
     ordered = [runs[number] for number in sorted(runs)]
     summed = summary(budget, ordered)

@@ -40,7 +40,7 @@ from rich.table import Table
 
 from benchmarks.accuracy import SPLITS
 from benchmarks.boards import DEEPPCB, listed, real
-from benchmarks.goals import Goal, keep, recorded, seeds
+from benchmarks.goals import Goal, keep, seeds, with_earlier
 from benchmarks.side_by_side import side_by_side
 from data.boards import LABELS
 from data.formats import FormatRefused
@@ -74,9 +74,8 @@ class Size:
     every: int = 1
 
 
-LARGE = {"crop": 320, "batch_size": 16}
-FULL = Size(first={"steps": 1200, **LARGE}, update={"steps": 300, "learning_rate": 1.5e-3, **LARGE})
-SHORT = Size(first={"steps": 60, "crop": 192}, update={"steps": 20, "crop": 192, "learning_rate": 1.5e-3}, every=10)
+FULL = Size(first={"steps": 5000, "crop": 128}, update={"steps": 1250, "crop": 128, "learning_rate": 1.5e-3})
+SHORT = Size(first={"steps": 60, "crop": 128}, update={"steps": 20, "crop": 128, "learning_rate": 1.5e-3}, every=10)
 
 
 @dataclass(frozen=True)
@@ -263,15 +262,13 @@ def run(
     turns = [(name, folder, each, size) for each in seeds for name in names]
     with side_by_side(processes) as pool:
         new = [outcome for turned in pool.map(turn, *zip(*turns, strict=True)) for outcome in turned]
-    kept = [] if short else recorded("forgetting").get("outcomes", [])
-    done = {(outcome.stream, outcome.seed) for outcome in new}
-    new += [Outcome(**each) for each in kept if (each["stream"], each["seed"]) not in done]
-    new.sort(key=lambda outcome: (outcome.stream, outcome.seed))
+    if not short:
+        new = with_earlier("forgetting", asdict(size), new, lambda outcome: (outcome.stream, outcome.seed))
     summed = summary(new)
     for each in table(summed):
         Console().print(each)
     facts = {
-        "command": shlex.join([".venv/bin/python", "-m", "benchmarks.forgetting", *sys.argv[1:]]),
+        "command": shlex.join([".venv/bin/python", "-m", "benchmarks.forgetting", str(folder)]),
         "size": asdict(size),
         "memory": MEMORY,
         "goals": GOALS,

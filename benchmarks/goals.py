@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines.settings import ROOT
 
@@ -14,6 +14,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 SHORT_RESULTS = ROOT / ".cache" / "benchmarks" / "short"
 NO_GOAL = "-"
 NOT_MEASURED = "not measured yet"
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,17 @@ def recorded(name: str, *, short: bool = False) -> dict[str, Any]:
     path = _path(name, short)
     record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return record
+
+
+def with_earlier(
+    name: str, size: Mapping[str, Any], outcomes: Sequence[Outcome], run_of: Callable[[Outcome], Any]
+) -> list[Outcome]:
+    """These outcomes (dataclasses), and those on record of other runs of the same size; in the order of their runs."""
+    record = recorded(name)
+    kept = record["outcomes"] if record.get("size") == size else []
+    measured = {run_of(outcome) for outcome in outcomes}
+    earlier = [type(outcomes[0])(**each) for each in kept]
+    return sorted([*(each for each in earlier if run_of(each) not in measured), *outcomes], key=run_of)
 
 
 def _path(name: str, short: bool) -> Path:

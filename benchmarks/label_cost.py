@@ -39,7 +39,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.goals import Goal, keep, recorded, seeds
+from benchmarks.goals import Goal, keep, seeds, with_earlier
 from benchmarks.side_by_side import side_by_side
 from benchmarks.turned_loops import Curve, Protocol, Size, Turn, Turned, real_boards, turn
 from data.formats import FormatRefused
@@ -200,26 +200,24 @@ def run(
                 each.miner, each.protocol, each.seed, ap, labels, each.boards, each.cpu_seconds,
             )  # fmt: skip
     name = "label_cost" if data is None else "label_cost_deeppcb"
-    turned = merged(turned, {} if short else recorded(name), size)
+    if not short:
+        turned = with_earlier(name, asdict(size), turned, _place)
     kept = summary(turned)
     for shown in table(kept):
         Console().print(shown)
+    options = [] if data is None else ["--data", str(data)]
     facts = {
-        "command": shlex.join([".venv/bin/python", "-m", "benchmarks.label_cost", *sys.argv[1:]]),
+        "command": shlex.join([".venv/bin/python", "-m", "benchmarks.label_cost", *options]),
         "size": asdict(size),
         "seeds": len({each.seed for each in turned}),
         "cores": os.cpu_count(),
         "code_version": code_version(),
     }
-    keep(name, {**facts, "summary": kept, "loops": [asdict(each) for each in turned]}, short=short)
+    keep(name, {**facts, "summary": kept, "outcomes": [asdict(each) for each in turned]}, short=short)
 
 
-def merged(turned: Sequence[Turned], record: Mapping[str, Any], size: Size) -> list[Turned]:
-    """These loops, and those of a record of the same size that were not turned anew."""
-    done = {(each.miner, each.protocol, each.seed): each for each in turned}
-    loops = [Turned(**each) for each in record.get("loops", [])] if record.get("size") == asdict(size) else []
-    done = {(each.miner, each.protocol, each.seed): each for each in loops} | done
-    return sorted(done.values(), key=lambda each: (each.seed, each.protocol, list(MINERS).index(each.miner)))
+def _place(turned: Turned) -> tuple[int, str, int]:
+    return turned.seed, turned.protocol, list(MINERS).index(turned.miner)
 
 
 def _spread(baseline: Mapping[int, Curve], curves: Mapping[int, Curve], place: int) -> dict[str, float | None]:

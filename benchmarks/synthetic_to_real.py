@@ -48,8 +48,8 @@ class Size:
     every: int
 
 
-FULL = Size(boards=66, recipe={"steps": 1000, "crop": 320, "batch_size": 16}, every=5)
-SHORT = Size(boards=12, recipe={"steps": 150, "crop": 256, "batch_size": 16}, every=25)
+FULL = Size(boards=66, recipe={"steps": 8000, "crop": 128, "zoom": 1.4}, every=5)
+SHORT = Size(boards=12, recipe={"steps": 600, "crop": 128}, every=25)
 
 
 def measure(folder: Path, size: Size, seed: int) -> tuple[dict[str, Any], EvaluationReport]:

@@ -38,7 +38,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.boards import DEEPPCB, listed, real
-from benchmarks.goals import Goal, keep, recorded, seeds
+from benchmarks.goals import Goal, keep, seeds, with_earlier
 from benchmarks.ianvs import Transferred, f1_score, labelled_share, samples_transfer_ratio
 from benchmarks.side_by_side import side_by_side
 from benchmarks.turned_loops import chosen_of
@@ -80,16 +80,16 @@ FULL = Size(
     arriving=80,
     budget=40,
     memory=200,
-    first={"steps": 6000},
-    update={"steps": 520, "learning_rate": 1.5e-3},
+    first={"steps": 6000, "crop": 128},
+    update={"steps": 520, "crop": 128, "learning_rate": 1.5e-3},
 )
 SHORT = Size(
     first_boards=24,
     arriving=8,
     budget=4,
     memory=12,
-    first={"steps": 60, "crop": 192},
-    update={"steps": 6, "crop": 192, "learning_rate": 1.5e-3},
+    first={"steps": 60, "crop": 128},
+    update={"steps": 6, "crop": 128, "learning_rate": 1.5e-3},
     every=8,
 )
 
@@ -273,14 +273,13 @@ def run(
     with side_by_side(processes) as pool:
         turned = pool.map(turn, [folder] * len(seeds), seeds, [size] * len(seeds))
         outcomes = [outcome for each in turned for outcome in each]
-    kept = [] if short else recorded("updates").get("outcomes", [])
-    outcomes += [Outcome(**each) for each in kept if each["seed"] not in seeds]
-    outcomes.sort(key=lambda outcome: outcome.seed)
+    if not short:
+        outcomes = with_earlier("updates", asdict(size), outcomes, lambda outcome: outcome.seed)
     rows = summary(outcomes)
     for shown in tables(rows):
         Console().print(shown)
     facts = {
-        "command": shlex.join([".venv/bin/python", "-m", "benchmarks.updates", *sys.argv[1:]]),
+        "command": shlex.join([".venv/bin/python", "-m", "benchmarks.updates", str(folder)]),
         "size": asdict(size),
         "goals": {"cpu_share_of_joint": LARGEST_SHARE, "points_beside_joint": -LARGEST_LOSS},
         "cores": os.cpu_count(),

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
 
 from benchmarks import goals
-from benchmarks.goals import keep, recorded, seeds
+from benchmarks.goals import keep, recorded, seeds, with_earlier
+
+
+@dataclass(frozen=True)
+class Lap:
+    seed: int
+    seconds: float
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +37,11 @@ def test_what_was_never_measured_is_empty() -> None:
 
 def test_one_seed_is_not_called_seeds() -> None:
     assert (seeds(1), seeds(3)) == ("1 seed", "3 seeds")
+
+
+def test_what_is_measured_anew_takes_the_place_of_what_was_kept_of_the_same_size() -> None:
+    keep("speed", {"size": {"steps": 2}, "outcomes": [asdict(Lap(0, 0.1)), asdict(Lap(2, 0.2))]}, short=False)
+    new = [Lap(1, 0.8), Lap(0, 0.9)]
+    assert with_earlier("speed", {"steps": 2}, new, lambda lap: lap.seed) == [Lap(0, 0.9), Lap(1, 0.8), Lap(2, 0.2)]
+    assert with_earlier("speed", {"steps": 3}, new, lambda lap: lap.seed) == [Lap(0, 0.9), Lap(1, 0.8)]
+    assert with_earlier("never measured", {"steps": 2}, new, lambda lap: lap.seed) == [Lap(0, 0.9), Lap(1, 0.8)]

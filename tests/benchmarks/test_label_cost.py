@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from benchmarks.label_cost import BASELINE, goals, labels_to_reach, merged, shares, summary, table
-from benchmarks.turned_loops import Size, Turned
+from benchmarks.label_cost import BASELINE, goals, labels_to_reach, shares, summary, table
+from benchmarks.turned_loops import Turned
 
 
 def test_labels_are_counted_where_the_level_is_first_reached() -> None:
@@ -57,16 +56,6 @@ def test_the_summary_is_kept_and_shown() -> None:
             console.print(each)
     for word in ("stream", "AP of Informative", "0.450", "75%", "50% - -"):
         assert word in shown.get()
-
-
-def test_what_was_turned_anew_takes_the_place_of_what_was_kept() -> None:
-    size = Size(boards=8, test=1, rounds=2, budget=4, recipe={"steps": 2})
-    old = [turned(BASELINE, 0, 0.1), turned("Informative", 0, 0.2), turned(BASELINE, 1, 0.3)]
-    record = json.loads(json.dumps({"size": asdict(size), "loops": [asdict(each) for each in old]}))
-    new = turned("Informative", 0, 0.9)
-    curves = [[reached for _, reached in each.curve] for each in merged([new], record, size)]
-    assert curves == [[0.1], [0.9], [0.3]]
-    assert merged([new], record, replace(size, budget=5)) == [new]
 
 
 def test_the_goal_is_judged_by_the_median_over_the_numbers_of_labels() -> None:
