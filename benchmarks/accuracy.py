@@ -10,7 +10,8 @@ The paper reached AP .986 and F .982 with a GPU, on other boards: those of its t
 that it had learnt.
 
 `--budget` names how long the training may be: `long` for 40 minutes, `middle` for 15, `short` for two, which shows that
-everything works and keeps its figures under .cache alone. With `--keep` the model stays in that folder: `ratchet
+everything works and keeps its figures under .cache alone. `--recipe` tries other settings, such as '{"steps": 10500,
+"crop": 192}', and prints what they reach without keeping it. With `--keep` the model stays in that folder: `ratchet
 predict pcb_defects --model FOLDER --images BOARDS --out found.zip --format deeppcb` finds the boxes that were judged.
 
 Command to run, once for each seed:
@@ -20,6 +21,7 @@ Command to run, once for each seed:
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
@@ -27,7 +29,7 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -196,20 +198,29 @@ def run(
     deeppcb: Annotated[Path, typer.Argument(help="A clone of DeepPCB.")] = DEEPPCB,
     budget: Annotated[Budget, typer.Option(help="How long the training may be.")] = "long",
     seed: Annotated[int, typer.Option(help="Of all that is drawn; also which families judge.")] = 0,
+    recipe: Annotated[
+        dict[str, Any] | None,
+        typer.Option(parser=json.loads, metavar="JSON", help="Settings to try instead of the budget's."),
+    ] = None,
     place: Annotated[Path | None, typer.Option("--keep", help="A new folder for the model.")] = None,
 ) -> None:
     """Train on some families and drawn boards, judge on others, and keep the result."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        facts, report = measure(deeppcb, SIZES[budget], seed, place)
+        size = SIZES[budget] if recipe is None else replace(SIZES[budget], recipe=recipe)
+        facts, report = measure(deeppcb, size, seed, place)
     except (FileNotFoundError, FormatRefused) as error:
         sys.exit(str(error))
     command = [".venv/bin/python", "-m", "benchmarks.accuracy", str(deeppcb), "--budget", budget, "--seed", str(seed)]
+    measured = {"command": shlex.join(command), **record(facts, report)}
+    if recipe is not None:
+        Console().print(table([measured], summary(budget, [measured])))
+        return
     short = budget == "short"
     kept = {} if short else recorded("accuracy")
     earlier = kept.get(budget, {}).get("runs", [])
     runs = {entry["seed"]: entry for entry in earlier if entry["recipe"] == SIZES[budget].recipe}
-    runs[seed] = {"command": shlex.join(command), **record(facts, report)}
+    runs[seed] = measured
     ordered = [runs[number] for number in sorted(runs)]
     summed = summary(budget, ordered)
     Console().print(table(ordered, summed))
