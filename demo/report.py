@@ -53,6 +53,7 @@ def draw_rounds(rounds: Sequence[Round], path: Path, metric: str = "ap") -> None
             axes.annotate(label, place, (14, offset), textcoords="offset points", color=INK, weight="bold")
     axes.set_xticks([turn.number for turn in rounds])
     axes.set_xlim(-0.3, len(rounds) - 0.3)
+    axes.margins(y=0.1)
     axes.set_xlabel("round")
     axes.set_ylabel(f"{metric.upper()} at IoU 0.33 on that round's holdout")
     axes.spines[["top", "right"]].set_visible(False)
