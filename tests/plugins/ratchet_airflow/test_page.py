@@ -90,7 +90,7 @@ def nobody(looked_at: Lookout) -> TestClient:
     return TestClient(app, follow_redirects=False)
 
 
-@pytest.mark.parametrize("route", {*NOBODY_ROUTES, *DATA_ROUTES})
+@pytest.mark.parametrize("route", sorted({*NOBODY_ROUTES, *DATA_ROUTES}))
 def test_every_route_needs_a_user(nobody: TestClient, route: str) -> None:
     assert nobody.get(route).status_code == 401
 
