@@ -1,16 +1,17 @@
 r"""How many labels a model costs: the loop turned on drawn boards, the choice of what is labelled left to each miner.
 
-240 boards of eight families, 40 % of one and 3 % of another, each seen in 1 to 5 frames: moved by up to 2 px, lighter
-or darker by up to 6 of 255, noisy, compressed. Each round the served model predicts what it may choose from, the miner
-chooses 8 frames, a tenth of them by lot as ever, and the truth is what people say. The next model is trained from
-scratch on all that is labelled, always for 1,500 steps: would it go on from the last one, it were better for being
-older, however few labels it had. It is judged on 128 boards of all families alike that no pool has. In `pool` all
-frames are there from the first round on; `stream` is the loop's own protocol: a frame is chosen in the round in which
-it arrives, or never.
+480 boards of eight families, 40 % of one and 3 % of another. A quarter of them have defects: still more than a line
+makes. Each is seen in 1 to 5 frames: moved by up to 2 px, lighter or darker by up to 6 of 255, noisy, compressed. The
+first 8 frames are drawn by lot; from then on the served model predicts what there is to choose from, the miner chooses
+8 frames, a tenth of them by lot as ever, and the truth is what people say. The next model is trained from scratch on
+all that is labelled, always for 800 steps: would it go on from the last one, it were better for being older, however
+few labels it had. It is judged on 128 boards with defects, of all families alike, that no pool has. In `pool` all
+frames are there from the first round on; in `stream` a frame is chosen in the round in which it arrives, or never.
 
 For each number N of labels, with which Random reaches some average precision, the table says with how many another
 miner first reaches it, as a share of N: on the mean curves of all seeds, and in single seeds the least, the median and
-the most. Goal: Informative needs at most 40 % of Random's labels, by the median over the numbers N.
+the most. Goal: Informative needs at most 40 % of Random's labels, by the median over the numbers N after the first,
+which all miners have in common.
 
 Each loop computes in one thread; `--processes` of them run side by side. `--short` turns each once, small,
 shows that everything works, and keeps its figures under .cache alone.
@@ -50,7 +51,8 @@ logger = logging.getLogger(__name__)
 BASELINE = "Random"
 MINERS: dict[str, HardExampleMining] = {
     BASELINE: HardExampleMining(name="Random", parameters={"random_ratio": 1.0}),
-    "IBT": HardExampleMining(name="IBT", parameters={"threshold_img": 0.9, "threshold_box": 0.6}),
+    # Where nothing was found, IBT of Sedna never asks.
+    "IBT": HardExampleMining(name="IBT", parameters={"threshold_img": 0.9, "threshold_box": 0.6}, mine_empty=False),
     "Informative": HardExampleMining(name="Informative"),
     "Informative, no balance": HardExampleMining(name="Informative", parameters={"balance": 0}),
     "Informative, no diversity": HardExampleMining(name="Informative", parameters={"diversity": 0}),
@@ -59,8 +61,8 @@ JUDGED = "Informative"
 LARGEST_SHARE = 0.4
 COMPARED = (BASELINE, "IBT", JUDGED)
 SEEDS = 5
-FULL = Size(boards=240, test=16, rounds=8, budget=8, recipe={"steps": 1500, "crop": 128})
-SHORT = Size(boards=40, test=2, rounds=3, budget=8, recipe={"steps": 60, "crop": 128})
+FULL = Size(boards=480, test=16, rounds=8, budget=8, recipe={"steps": 800, "crop": 128})
+SHORT = Size(boards=80, test=2, rounds=3, budget=8, recipe={"steps": 60, "crop": 128})
 
 
 def labels_to_reach(curve: Sequence[tuple[float, float]], level: float) -> float | None:
@@ -147,12 +149,12 @@ def table(kept: Mapping[str, Any]) -> Iterator[Table]:
 
 
 def goals(record: Mapping[str, Any]) -> list[Goal]:
-    """For each protocol the labels of the judged miner, by the median over the baseline's numbers of labels."""
+    """For each protocol the labels of the judged miner, by the median over the baseline's numbers of labels but one."""
     found = []
     for protocol, miners in record["summary"].items():
         if JUDGED not in miners:
             continue
-        needed = [each["share"] for each in miners[JUDGED]["labels_as_share_of_random"]]
+        needed = [each["share"] for each in miners[JUDGED]["labels_as_share_of_random"][1:]]
         share = statistics.median(np.inf if each is None else each for each in needed)
         reached = f"{100 * share:.0f} %" if share < np.inf else "not reached"
         found.append(

@@ -1,7 +1,8 @@
 """Loops turned as the loop itself turns, on frames of a few boards: predict, choose, label, train, judge.
 
 Each board is seen in 1 to 5 frames: moved by up to 2 px, lighter or darker, noisy, compressed as JPEG. The truth is
-what people say, and every candidate serves: what is measured is what the labels are worth.
+what people say, and every candidate serves: what is measured is what the labels are worth. The first frames are drawn
+by lot, whoever chooses the others, for there is no model yet on which a choice could rest.
 """
 
 from __future__ import annotations
@@ -31,8 +32,11 @@ from pipelines.job import EstimatorSpecification, HardExampleMining, Job
 from pipelines.mine import choose
 
 SHARES = (40, 20, 15, 10, 5, 4, 3, 3)
+# Of so many boards that are drawn for a pool one has defects.
+FLAWED_OF = 4
 # Drawn boards have numbers below it in the pool, from it on among those to judge by.
 UNSEEN = 1_000_000
+LOT = HardExampleMining(name="Random", parameters={"random_ratio": 1.0})
 MOST_FRAMES = 5
 REACH, LIGHT, NOISE = 2, 6, 2.0
 
@@ -101,10 +105,14 @@ def shot(board: Example, random: np.random.Generator) -> Example:
 
 
 def boards_by_share(count: int, seed: int) -> list[Example]:
-    """`count` drawn boards, of each family its share, those of one seed unlike those of another."""
+    """`count` drawn boards, of each family its share, a quarter with defects; those of one seed unlike another's."""
     bounds = np.rint(np.cumsum([0, *SHARES]) / sum(SHARES) * count).astype(int)
     numbers = zip(FAMILIES, np.diff(bounds), strict=True)
-    return [_drawn(family, seed * 10_000 + index) for family, many in numbers for index in range(many)]
+    return [
+        _drawn(family, seed * 10_000 + index, flawless=index % FLAWED_OF > 0)
+        for family, many in numbers
+        for index in range(many)
+    ]
 
 
 def unseen_boards(each: int) -> list[Example]:
@@ -158,7 +166,8 @@ def turn(task: Turn) -> Turned:
     curve: Curve = []
     for arrived in arriving:
         waiting = [*waiting, *arrived] if task.protocol == "pool" else arrived
-        chosen = chosen_of(waiting, labelled, model, task.mining.model_copy(update={"budget": size.budget}))
+        mining = LOT if model is None else task.mining
+        chosen = chosen_of(waiting, labelled, model, mining.model_copy(update={"budget": size.budget}))
         fresh = [frame for frame in waiting if frame.sample_id in chosen]
         waiting = [frame for frame in waiting if frame.sample_id not in chosen]
         labelled += fresh
@@ -207,8 +216,8 @@ def chosen_of(
     return {choice.sample_id for choice in choices if choice.chosen}
 
 
-def _drawn(family: str, index: int) -> Example:
-    board = draw_board(FAMILIES[family], index, SMALLEST)
+def _drawn(family: str, index: int, flawless: bool = False) -> Example:
+    board = draw_board(FAMILIES[family], index, SMALLEST, flawless)
     return Example(board.name, board.image, board.template, board.boxes, family)
 
 

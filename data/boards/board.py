@@ -30,8 +30,8 @@ class SyntheticBoard:
     boxes: tuple[Box, ...]
 
 
-def draw_board(family: Family, index: int, size: int = LARGEST) -> SyntheticBoard:
-    """Draw board number `index` of a family: 3 to 12 defects in the manner of DeepPCB (arXiv 1902.06197).
+def draw_board(family: Family, index: int, size: int = LARGEST, flawless: bool = False) -> SyntheticBoard:
+    """Draw board number `index` of a family: 3 to 12 defects in the manner of DeepPCB (arXiv 1902.06197), or none.
 
     Board and template are two scans, so their edges differ; in three of ten the template lies 1 or 2 px off.
 
@@ -45,7 +45,7 @@ def draw_board(family: Family, index: int, size: int = LARGEST) -> SyntheticBoar
     while not 0.04 < (clean > 0).mean() < 0.93:
         clean = draw_layout(family, dice, size + 2 * FRAME)
     board = scan(clean, dice)
-    boxes = _draw_defects(board, dice)
+    boxes = () if flawless else _draw_defects(board, dice)
     across, down = (dice.integer(-2, 2) for _ in "xy") if dice.chance(0.3) else (0, 0)
     template = scan(clean, dice)
     return SyntheticBoard(

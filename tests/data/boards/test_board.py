@@ -172,3 +172,15 @@ def test_boxes_copper_and_traces_are_as_large_as_on_real_boards(deeppcb: Path) -
         percentiles = np.percentile(ours, (5, 25, 50, 75, 95)), np.percentile(real, (5, 25, 50, 75, 95))
         assert np.allclose(*percentiles, rtol=tolerance), percentiles
     assert np.mean(copper) == pytest.approx(np.mean(real_copper), abs=0.06)
+
+
+@families
+def test_a_flawless_board_differs_from_its_template_at_edges_alone(family: Family) -> None:
+    def thick(board: SyntheticBoard) -> bool:
+        apart = np.abs(board.image.astype(int) - board.template) > 127
+        return bool(np.lib.stride_tricks.sliding_window_view(apart, (7, 7)).all(axis=(2, 3)).any())
+
+    flawless = [draw_board(family, index, 320, flawless=True) for index in range(6)]
+    assert [board.boxes for board in flawless] == [()] * 6
+    assert not any(map(thick, flawless))
+    assert any(thick(draw_board(family, index, 320)) for index in range(6))
