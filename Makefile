@@ -31,7 +31,7 @@ clean: down ## stop everything and forget all data; the installed environments s
 	@test ! -x $(PYTHON) || $(PYTHON) -m services clean
 
 test: setup ## every test, with real servers
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup ## the tests that need no server
 	@$(PYTHON) -m pytest -m "not slow" -n 2
