@@ -295,18 +295,22 @@ def predict(
 ) -> None:
     """Predict a folder of images with a stored model version or a saved model; no inference server need run."""
     from models.version import load_predictor
+    from pipelines.job import find_job
     from pipelines.predict import predict as predict_folder
+    from pipelines.settings import jobs_folder
     from pipelines.steps import deployment
 
     if form not in ("coco", "deeppcb"):
         raise typer.BadParameter(f"{form!r} is none of coco, deeppcb", param_hint="--format")
-    workspace = deployment()
-    specification = workspace.job(job)
     if model is not None and version is not None:
         raise typer.BadParameter(f"{model} is a model by itself; leave one of the two out", param_hint="--version")
+    # A saved model needs no deployment.
     if model is not None:
+        specification = find_job(jobs_folder(), job)
         predictor, name = load_predictor(model), str(model)
     else:
+        workspace = deployment()
+        specification = workspace.job(job)
         served = workspace.served(job) if version is None else None
         chosen = version or (served.version if served else None)
         if chosen is None:

@@ -51,6 +51,14 @@ class JobRefused(ValueError):
         )
 
 
+class UnknownJob(LookupError):
+    """There is no job of that name."""
+
+    def __init__(self, name: str, known: Sequence[str], folder: Path):
+        listed = f"the jobs are {', '.join(known)}" if known else f"add a file {name}.yaml to {folder}"
+        super().__init__(f"there is no job {name!r}; {listed}")
+
+
 class Specification(BaseModel):
     """The base of every part of a job: camelCase in YAML, snake_case in Python, unknown keys refused."""
 
@@ -336,6 +344,19 @@ class Job(Specification):
     def hash(self) -> str:
         """SHA-256 over the specification, the same for the same meaning."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def find_job(folder: Path, name: str) -> Job:
+    """The job of that name among the files of a folder.
+
+    Raises:
+        UnknownJob: none of them has that name.
+        JobRefused: its file cannot be used.
+    """
+    path = folder / f"{name}.yaml"
+    if not path.exists():
+        raise UnknownJob(name, sorted(file.stem for file in folder.glob("*.yaml")), folder)
+    return load_job(path)
 
 
 def load_job(path: Path) -> Job:

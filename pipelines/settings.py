@@ -99,6 +99,12 @@ def _configured(environment: Mapping[str, str]) -> tuple[dict[str, str], list[st
     return {**DEFAULTS, **section, **overrides}, problems
 
 
+def jobs_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """The folder of the jobs' files, known before any secret is."""
+    values, _ = _configured(os.environ if environment is None else environment)
+    return (ROOT / values["jobs"]).resolve()
+
+
 def home(environment: Mapping[str, str] | None = None) -> Path:
     """The folder of everything this deployment keeps on this machine, known before any secret is."""
     values, _ = _configured(os.environ if environment is None else environment)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,16 +12,8 @@ from data.registry import Promotion, Registry
 from data.store import ObjectStore
 from models.estimator import Estimator
 from models.version import Predictor, load_model, load_predictor
-from pipelines.job import Job, load_job
+from pipelines.job import Job, find_job
 from pipelines.settings import Settings
-
-
-class UnknownJob(LookupError):
-    """There is no job of that name."""
-
-    def __init__(self, name: str, known: Sequence[str], folder: Path):
-        listed = f"the jobs are {', '.join(known)}" if known else f"add a file {name}.yaml to {folder}"
-        super().__init__(f"there is no job {name!r}; {listed}")
 
 
 @dataclass(frozen=True)
@@ -68,10 +59,7 @@ class Workspace:
             UnknownJob: no file of the jobs folder has that name.
             JobRefused: its file cannot be used.
         """
-        path = self.settings.jobs / f"{name}.yaml"
-        if not path.exists():
-            raise UnknownJob(name, sorted(file.stem for file in self.settings.jobs.glob("*.yaml")), self.settings.jobs)
-        return load_job(path)
+        return find_job(self.settings.jobs, name)
 
     def served(self, job: str) -> Promotion | None:
         """The newest promotion of the job: what serves, or is about to."""

@@ -27,10 +27,9 @@ from data.sample import sha256
 from data.store import ObjectMissing, StoreRefused, StoreUnreachable
 from pipelines import overview
 from pipelines.evidence import evidence_key
-from pipelines.job import JobRefused
+from pipelines.job import JobRefused, UnknownJob
 from pipelines.lookout import Lookout, Overviews
 from pipelines.settings import Settings, SettingsRefused
-from pipelines.workspace import UnknownJob
 
 STATIC = Path(__file__).parent / "static"
 WIDTHS = (320, 1600)

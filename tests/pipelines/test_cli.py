@@ -241,7 +241,9 @@ def test_train_evaluate_promote_predict_and_check_by_hand(here: Workspace, run: 
     assert json.loads((tmp_path / "boxes.json").read_text())["images"][0]["file_name"] == "1.png"
 
     saved = here.model_folder("tiny", "v1")
-    again = run("predict", "tiny", "--images", images, "--out", tmp_path / "again.json", "--model", saved)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "deployment", lambda: pytest.fail("a saved model needs no deployment"))
+        again = run("predict", "tiny", "--images", images, "--out", tmp_path / "again.json", "--model", saved)
     assert (again.exit_code, again.stdout.splitlines()[-1].split(" with ")[0]) == (0, "1 images predicted")
     assert (tmp_path / "again.json").read_text() == (tmp_path / "boxes.json").read_text()
     refused = run("predict", "tiny", "--images", images, "--out", tmp_path / "no.json", "--model", images)

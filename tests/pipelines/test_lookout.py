@@ -11,10 +11,10 @@ import pytest
 
 from data.sample import Sample, sha256
 from pipelines import holdout, lookout, overview, production
-from pipelines.job import Job, JobRefused
+from pipelines.job import Job, JobRefused, UnknownJob
 from pipelines.lookout import Lookout, Overviews
 from pipelines.overview import StillReading
-from pipelines.workspace import UnknownJob, Workspace
+from pipelines.workspace import Workspace
 from tests.pipelines import large
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.settings import Settings, SettingsRefused, home, read_secrets
+from pipelines.settings import Settings, SettingsRefused, home, jobs_folder, read_secrets
 
 SECRETS = {
     "RATCHET_STORE_ACCESS_KEY": "key",
@@ -51,4 +51,5 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
 
 
 def test_home_is_known_before_any_secret(tmp_path: Path) -> None:
-    assert home(environment(tmp_path)) == tmp_path
+    given = environment(tmp_path, f"jobs = {tmp_path}/jobs\n")
+    assert (home(given), jobs_folder(given)) == (tmp_path, tmp_path / "jobs")

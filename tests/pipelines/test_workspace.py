@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from models.version import save_model
-from pipelines.workspace import UnknownJob, Workspace
+from pipelines.job import UnknownJob
+from pipelines.workspace import Workspace
 from tests.pipelines.tiny import Tiny
 
 
