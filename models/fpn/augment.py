@@ -36,7 +36,8 @@ class Sampler:
     """Draws training samples of `side` pixels; those of the `fresh` examples make up half of what is drawn, if any are.
 
     `side` must be even and no longer than any image's shortest side. Half of the windows are shown larger or smaller,
-    by up to the factor `zoom`.
+    by up to the factor `zoom`. Windows near objects come from the examples that have some, as often as those are drawn:
+    objects are taught as well where most images have none.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class Sampler:
         self.side = side
         self.zoom = zoom
         is_fresh = np.array([outline.sample_id in fresh for outline in examples.outlines], bool)
-        groups = [np.flatnonzero(is_fresh), np.flatnonzero(~is_fresh)]
-        self.groups = [group for group in groups if len(group)]
+        self.groups = _filled(is_fresh, ~is_fresh)
+        has_objects = np.array([len(outline.boxes) > 0 for outline in examples.outlines], bool)
+        self.groups_with_objects = _filled(is_fresh & has_objects, ~is_fresh & has_objects) or self.groups
 
     def draw(self, random: np.random.Generator) -> TrainingSample:
         """One sample: a mosaic of four windows, or one window."""
@@ -67,7 +69,8 @@ class Sampler:
 
     def _window(self, random: np.random.Generator, side: int, near_object: bool) -> TrainingSample:
         """A square window of one example, flipped and turned at random."""
-        index = int(random.choice(self.groups[random.integers(len(self.groups))]))
+        groups = self.groups_with_objects if near_object else self.groups
+        index = int(random.choice(groups[random.integers(len(groups))]))
         outline = self.examples.outlines[index]
         shown_side, side = side, self._side_to_cut(random, outline, side)
         space = np.array([outline.width - side, outline.height - side])
@@ -107,6 +110,11 @@ class Sampler:
         shift = random.integers(-TEMPLATE_REACH, TEMPLATE_REACH + 1, 2)
         left, top = np.clip(corner + shift, 0, [width - side, height - side])
         return np.stack([window[..., 0], pixels[top : top + side, left : left + side, 1]], axis=-1)
+
+
+def _filled(*chosen: np.ndarray) -> list[np.ndarray]:
+    """The indices at which each is true; of those that are true somewhere."""
+    return [np.flatnonzero(each) for each in chosen if each.any()]
 
 
 def resized(window: np.ndarray, side: int) -> np.ndarray:

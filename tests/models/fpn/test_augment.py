@@ -126,3 +126,14 @@ def test_boxes_turn_with_the_pixels(symmetry):
 def test_the_eight_symmetries_differ():
     pixels = np.arange(16).reshape(4, 4, 1)
     assert len({turn(pixels, [], symmetry)[0].tobytes() for symmetry in range(8)}) == 8
+
+
+def test_objects_are_taught_as_often_where_most_images_have_none():
+    flawless = [replace(painted(index), sample_id=f"flawless-{index}", boxes=()) for index in range(1, 10)]
+    few = Sampler(PreparedExamples([painted(0), *flawless], CLASSES, "pair"), 64, fresh=frozenset({"flawless-3"}))
+    all_flawless = Sampler(PreparedExamples(flawless, CLASSES, "pair"), 64)
+    drawn = [few._window(np.random.default_rng(seed), 64, near_object=True) for seed in range(40)]
+    assert all(len(window.boxes) for window in drawn)
+    anywhere = [few._window(np.random.default_rng(seed), 64, near_object=False) for seed in range(40)]
+    assert sum(len(window.boxes) + len(window.ignored) > 0 for window in anywhere) < 20
+    assert not len(all_flawless.draw(np.random.default_rng(0)).boxes)
