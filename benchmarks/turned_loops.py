@@ -1,8 +1,8 @@
 """Loops turned as the loop itself turns, on frames of a few boards: predict, choose, label, train, judge.
 
 Each board is seen in 1 to 5 frames: moved by up to 2 px, lighter or darker, noisy, compressed as JPEG. The truth is
-what people say, and every candidate serves: what is measured is what the labels are worth. The first frames are drawn
-by lot, whoever chooses the others, for there is no model yet on which a choice could rest.
+what people say, and every candidate serves: what is measured is what the labels are worth. The model that serves first
+has learnt some boards with defects of the commonest family, as an imported set teaches one; these count as no labels.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ SHARES = (40, 20, 15, 10, 5, 4, 3, 3)
 FLAWED_OF = 4
 # Drawn boards have numbers below it in the pool, from it on among those to judge by.
 UNSEEN = 1_000_000
-LOT = HardExampleMining(name="Random", parameters={"random_ratio": 1.0})
 MOST_FRAMES = 5
 REACH, LIGHT, NOISE = 2, 6, 2.0
 
@@ -50,13 +49,15 @@ class Size:
     """How much is drawn, asked, trained and judged.
 
     Attributes:
-        boards: in the pool, before they are seen in frames; test: of each family, to judge by.
+        boards: in the pool, before they are seen in frames; test: of each family, to judge by; first: of the pool, to
+            begin with.
         rounds, budget: how often people are asked, and about how many frames each time.
         recipe: of each training.
     """
 
     boards: int
     test: int
+    first: int
     rounds: int
     budget: int
     recipe: dict[str, Any]
@@ -76,7 +77,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Turned:
-    """What a loop reached: the average precision after so many labels, and what had been chosen in the end."""
+    """What a loop reached: the average precision after so many labels, 0 at first, and what was chosen until then."""
 
     miner: str
     protocol: Protocol
@@ -138,6 +139,14 @@ def real_boards(folder: Path, each: int) -> tuple[list[Example], list[Example]]:
     return pool, test
 
 
+def first_boards(boards: Sequence[Example], count: int) -> tuple[list[Example], list[Example]]:
+    """Up to `count` boards with defects of the commonest family, and all the others."""
+    ((commonest, _),) = Counter(board.domain for board in boards).most_common(1)
+    first = [board for board in boards if board.domain == commonest and board.boxes][:count]
+    taken = {board.sample_id for board in first}
+    return first, [board for board in boards if board.sample_id not in taken]
+
+
 def frames_of(boards: Sequence[Example], seed: int) -> list[list[Example]]:
     """Each board's frames, 1 to 5 of them, the boards in an order of the seed's own."""
     random = np.random.default_rng(seed)
@@ -156,34 +165,41 @@ def turn(task: Turn) -> Turned:
     else:
         boards, test = real_boards(task.data, size.test)
         boards = [boards[index] for index in np.random.default_rng(task.seed).permutation(len(boards))[: size.boards]]
+    first, boards = first_boards(boards, size.first)
     shown = frames_of(boards, task.seed)
     arriving = [[frame for frames in shown[number :: size.rounds] for frame in frames] for number in range(size.rounds)]
     if task.protocol == "pool":
         arriving = [[frame for frames in shown for frame in frames], *([] for _ in arriving[1:])]
-    model: FPN | None = None
-    labelled: list[Example] = []
+    mining = task.mining.model_copy(update={"budget": size.budget})
+    labelled = first
     waiting: list[Example] = []
     curve: Curve = []
-    for arrived in arriving:
-        waiting = [*waiting, *arrived] if task.protocol == "pool" else arrived
-        mining = LOT if model is None else task.mining
-        chosen = chosen_of(waiting, labelled, model, mining.model_copy(update={"budget": size.budget}))
-        fresh = [frame for frame in waiting if frame.sample_id in chosen]
-        waiting = [frame for frame in waiting if frame.sample_id not in chosen]
-        labelled += fresh
+
+    def trained() -> FPN:
         # From scratch, as long as before: what a model reaches then rests on its labels alone, not on its age.
         model = FPN(LABELS)
         model.train(labelled, seed=task.seed, **size.recipe)
-        curve.append((len(labelled), model.evaluate(test).metrics["ap"] or 0.0))
+        curve.append((len(labelled) - len(first), model.evaluate(test).metrics["ap"] or 0.0))
         logger.info("%s, %s, seed %d: %d labels, AP %.3f", task.miner, task.protocol, task.seed, *curve[-1])
+        return model
+
+    model = trained()
+    for arrived in arriving:
+        waiting = [*waiting, *arrived] if task.protocol == "pool" else arrived
+        chosen = chosen_of(waiting, labelled, model, mining)
+        fresh = [frame for frame in waiting if frame.sample_id in chosen]
+        waiting = [frame for frame in waiting if frame.sample_id not in chosen]
+        labelled = [*labelled, *fresh]
+        model = trained()
+    asked = labelled[len(first) :]
     board_of = {frame.sample_id: number for number, frames in enumerate(shown) for frame in frames}
     return Turned(
         miner=task.miner,
         protocol=task.protocol,
         seed=task.seed,
         curve=curve,
-        boards=len({board_of[frame.sample_id] for frame in labelled}),
-        domains=dict(Counter(frame.domain for frame in labelled)),
+        boards=len({board_of[frame.sample_id] for frame in asked}),
+        domains=dict(Counter(frame.domain for frame in asked)),
         cpu_seconds=time.process_time() - started,
     )
 

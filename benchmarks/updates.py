@@ -81,7 +81,7 @@ FULL = Size(
     budget=40,
     memory=200,
     first={"steps": 6000, "crop": 128},
-    update={"steps": 520, "crop": 128, "learning_rate": 1.5e-3},
+    update={"steps": 480, "crop": 128, "learning_rate": 1.5e-3},
 )
 SHORT = Size(
     first_boards=24,

@@ -15,6 +15,7 @@ from benchmarks.turned_loops import (
     Turn,
     boards_by_share,
     chosen_of,
+    first_boards,
     frames_of,
     real_boards,
     shot,
@@ -44,6 +45,13 @@ def test_families_have_their_shares_and_nothing_to_judge_by_is_in_a_pool(boards:
     other = boards_by_share(20, seed=2)
     names = [board.sample_id for board in (*boards, *test, *other)]
     assert len(set(names)) == len(names)
+
+
+def test_the_first_model_learns_flawed_boards_of_the_commonest_family_alone(boards: list[Example]) -> None:
+    first, others = first_boards(boards, 2)
+    assert len(first) == 2
+    assert all(board.boxes and board.domain == "signal" for board in first)
+    assert sorted(board.sample_id for board in (*first, *others)) == sorted(board.sample_id for board in boards)
 
 
 def test_a_frame_shows_its_board_with_its_boxes_in_their_places(boards: list[Example]) -> None:
@@ -98,8 +106,8 @@ def test_real_boards_to_judge_by_are_of_all_groups_alike(deeppcb: Path) -> None:
 @pytest.mark.parametrize("protocol", ["stream", "pool"])
 def test_a_loop_is_turned(protocol: Protocol) -> None:
     recipe = {"steps": 2, "crop": 64, "batch_size": 2}
-    size = Size(boards=16, test=1, rounds=2, budget=4, recipe=recipe)
+    size = Size(boards=32, test=1, first=2, rounds=2, budget=4, recipe=recipe)
     done = turn(Turn("Random", RANDOM, protocol, 0, size))
-    assert [labels for labels, _ in done.curve] == [4, 8]
+    assert [labels for labels, _ in done.curve] == [0, 4, 8]
     assert all(0 <= ap <= 1 for _, ap in done.curve)
     assert 4 <= done.boards <= sum(done.domains.values()) == 8
