@@ -2,7 +2,7 @@ r"""What five updates cost and reach beside retraining on everything, and beside
 
 DeepPCB's real boards arrive in an order of the seed's own; every fifth is held out. A first model learns 400 labelled
 boards. Then, five times, 80 boards arrive; the served model predicts them, the miner asks people about 40, a tenth
-of what the first model learnt from; and the served model learns on by `replay`, with a twelfth of the steps of a
+of what the first model learnt from; and the served model learns on by `replay`, with 8 % of the steps of a
 training from scratch. Beside it, on the same held-out boards: `joint`, a retraining on all that is labelled by then,
 after the first, third and fifth update; and after the fifth the single-task learning of Ianvs, all that arrived,
 labelled, in one training.

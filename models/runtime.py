@@ -23,7 +23,7 @@ from data.sample import Box, Example
 from models.fpn.decode import CANDIDATES, LEAST_SCORE, MOST_BOXES, SUPPRESSING_OVERLAP, boxes_of, distances
 from models.fpn.grid import points, side_multiple
 from models.fpn.prepared import Input, pixels, stacked
-from models.fpn.registration import REACH
+from models.fpn.registration import REACH, STRETCH
 
 if TYPE_CHECKING:
     from models.metrics import EvaluationReport
@@ -35,6 +35,7 @@ INT8_FILE = "network-int8.tflite"
 # What the steps around the network are; another version of them would not answer as the model was judged.
 STEPS = {
     "registration_reach": REACH,
+    "registration_stretch": STRETCH,
     "padding": "edge",
     "least_score": LEAST_SCORE,
     "candidates": CANDIDATES,

@@ -1,26 +1,38 @@
-"""Laying a template over its image: the one shift by whole pixels at which the two differ least."""
+"""Laying a template over its image: the shift and the stretch along each axis at which the two differ least."""
 
 from __future__ import annotations
+
+from functools import cache
+from itertools import product
 
 import numpy as np
 
 REACH = 6
+# How far a part may move beyond the whole, and how much longer or shorter the template may be, in pixels.
+PART_REACH = 4
+STRETCH = 8
+PART = 64
+# How many more pixels must agree for each pixel of stretch.
+RELUCTANCE = 30
 
 
 def register(image: np.ndarray, template: np.ndarray, reach: int = REACH) -> np.ndarray:
-    """The template shifted by up to `reach` pixels each way to fit the image, its edge repeated; uint8 [h, w].
+    """The template moved and stretched to fit the image, its edge repeated; uint8 [h, w].
 
-    Both are made black and white at their own mean, packed to bits, and compared by XOR at every shift; of equally
-    good shifts the smallest is taken. Images too small to compare are left alone.
+    First all of it is moved, by up to `reach` pixels each way; then each axis is stretched, by up to 8 pixels from end
+    to end: a line camera and the board under it are never quite as fast as each other. Both images are made black and
+    white at their own mean, packed to bits, and compared by XOR; of equally good places that nearest by is taken.
+    Images too small to compare are left alone.
     """
     down, right = best_shift(image, template, reach)
-    if down == 0 and right == 0:
-        return template
-    height, width = template.shape
-    rows = np.clip(np.arange(height) - down, 0, height - 1)
-    columns = np.clip(np.arange(width) - right, 0, width - 1)
-    shifted: np.ndarray = template[rows[:, None], columns]
-    return shifted
+    height, width = image.shape
+    rows, columns = np.arange(height) - down, np.arange(width) - right
+    if min(height, width) >= 2 * PART:
+        by_rows, by_columns = _unlike_by_part(image, template, down, right)
+        rows, columns = rows - _stretch(by_rows, height), columns - _stretch(by_columns, width)
+    rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
+    fitted: np.ndarray = template.take(rows, axis=0).take(columns, axis=1)
+    return fitted
 
 
 def best_shift(image: np.ndarray, template: np.ndarray, reach: int = REACH) -> tuple[int, int]:
@@ -39,6 +51,52 @@ def best_shift(image: np.ndarray, template: np.ndarray, reach: int = REACH) -> t
             np.bitwise_count(np.bitwise_xor(middle, moved, out=unlike), out=counts)
             differences[down, right] = int(counts.sum(dtype=np.uint32))
     return min(differences, key=lambda shift: (differences[shift], shift[0] ** 2 + shift[1] ** 2, shift))
+
+
+def _unlike_by_part(image: np.ndarray, template: np.ndarray, down: int, right: int) -> tuple[np.ndarray, np.ndarray]:
+    """In how many pixels they differ once the template moved, by how far it moves more and by part of each axis."""
+    height, width = image.shape
+    border = max(abs(down), abs(right)) + PART_REACH
+    fixed, bright = _packed(_bright(image)), np.pad(_bright(template), border, mode="edge")
+    y, x = border - down, border - right
+    steps = range(-PART_REACH, PART_REACH + 1)
+    strip = _packed(bright[:, x : x + width])
+    parts = np.arange(0, height, PART)
+    by_rows = [
+        np.bitwise_count(fixed ^ strip[y - step : y - step + height]).sum(axis=1, dtype=np.uint32) for step in steps
+    ]
+    # Every other row says enough about columns.
+    band = bright[y : y + height : 2]
+    by_columns = [
+        np.bitwise_count(fixed[::2] ^ _packed(band[:, x - step : x - step + width])).sum(axis=0, dtype=np.uint32)
+        for step in steps
+    ]
+    return np.add.reduceat(by_rows, parts, axis=1), 2 * np.stack(by_columns)
+
+
+def _stretch(unlike: np.ndarray, length: int) -> np.ndarray:
+    """How far each of `length` pixels must move, on a straight line, to differ least; int [length]."""
+    parts = unlike.shape[1]
+    lines, places = _lines(parts)
+    total = unlike[places + PART_REACH, np.arange(parts)].sum(axis=1) + RELUCTANCE * np.abs(lines[:, 1])
+    offset, stretch = lines[int(total.argmin())]
+    moves: np.ndarray = np.rint(offset + stretch * ((np.arange(length) + 0.5) / length - 0.5)).astype(int)
+    return moves
+
+
+@cache
+def _lines(parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """The lines to choose from, least first: offset and stretch [n, 2], and how far each part moves, int [n, parts]."""
+    middles = (np.arange(parts) + 0.5) / parts - 0.5
+    lines = np.array(
+        sorted(
+            product(np.arange(-2, 2.5, 0.5), range(-STRETCH, STRETCH + 1)),
+            key=lambda line: (abs(line[1]), abs(line[0])),
+        )
+    )
+    places = np.rint(lines[:, :1] + lines[:, 1:] * middles).astype(int)
+    near = (np.abs(places) <= PART_REACH).all(axis=1)
+    return lines[near], places[near]
 
 
 def _bright(pixels: np.ndarray) -> np.ndarray:
