@@ -36,21 +36,32 @@ def register(image: np.ndarray, template: np.ndarray, reach: int = REACH) -> np.
 
 
 def best_shift(image: np.ndarray, template: np.ndarray, reach: int = REACH) -> tuple[int, int]:
-    """How many pixels (down, right) the template must move to differ least from the image."""
+    """How many pixels (down, right) the template must move to differ least from the image.
+
+    Every other shift is tried, then those beside the best of them: a trace is wider than a pixel.
+    """
     height, width = image.shape
     if min(height, width) <= 2 * reach:
         return 0, 0
     middle = _packed(_bright(image)[reach : height - reach, reach : width - reach])
     bright = _bright(template)
     unlike, counts = np.empty_like(middle), np.empty(middle.shape, np.uint8)
-    differences = {}
-    for right in range(-reach, reach + 1):
-        strip = _packed(bright[:, reach - right : width - reach - right])
-        for down in range(-reach, reach + 1):
-            moved = strip[reach - down : height - reach - down]
-            np.bitwise_count(np.bitwise_xor(middle, moved, out=unlike), out=counts)
-            differences[down, right] = int(counts.sum(dtype=np.uint32))
-    return min(differences, key=lambda shift: (differences[shift], shift[0] ** 2 + shift[1] ** 2, shift))
+
+    @cache
+    def strip(right: int) -> np.ndarray:
+        return _packed(bright[:, reach - right : width - reach - right])
+
+    @cache
+    def order(down: int, right: int) -> tuple[int, int, int, int]:
+        moved = strip(right)[reach - down : height - reach - down]
+        np.bitwise_count(np.bitwise_xor(middle, moved, out=unlike), out=counts)
+        return int(counts.sum(dtype=np.uint32)), down**2 + right**2, down, right
+
+    every_other = range(-reach, reach + 1, 2)
+    *_, near_down, near_right = min(order(down, right) for right in every_other for down in every_other)
+    downs, rights = (range(max(near - 1, -reach), min(near + 1, reach) + 1) for near in (near_down, near_right))
+    *_, down, right = min(order(down, right) for right in rights for down in downs)
+    return down, right
 
 
 def _unlike_by_part(image: np.ndarray, template: np.ndarray, down: int, right: int) -> tuple[np.ndarray, np.ndarray]:
