@@ -38,7 +38,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.boards import DEEPPCB, drawn, real
-from benchmarks.goals import NOT_MEASURED, Goal, keep, recorded
+from benchmarks.goals import NOT_MEASURED, Goal, decided, keep, recorded, seeds
 from data.boards import LABELS
 from data.formats import FormatRefused
 from data.sample import Example
@@ -177,8 +177,8 @@ def _goal(title: str, minutes: int, least: float, measured: Mapping[str, Any] | 
     if mean is None:
         return Goal(what, goal, NOT_MEASURED)
     wanted = len(SPLITS)
-    reached = f"{mean:.4f} ({summed['seeds']} of {wanted} seeds, {summed['cpu_seconds']:,} CPU s)"
-    return Goal(what, goal, reached, None if summed["seeds"] < wanted else mean >= least)
+    reached = f"{mean:.4f} ({seeds(summed['seeds'], wanted)}, {summed['cpu_seconds']:,} CPU s)"
+    return Goal(what, goal, reached, decided(mean >= least, summed["seeds"], wanted))
 
 
 def table(runs: list[dict[str, Any]], summed: dict[str, Any]) -> Table:

@@ -27,9 +27,14 @@ class Goal:
     met: bool | None = None
 
 
-def seeds(count: int) -> str:
-    """How many seeds, in words."""
-    return f"{count} seed" if count == 1 else f"{count} seeds"
+def seeds(count: int, wanted: int) -> str:
+    """How many seeds of those wanted, in words."""
+    return f"{count} of {wanted} seeds"
+
+
+def decided(met: bool, count: int, wanted: int) -> bool | None:
+    """Whether a goal is met, once all the seeds that it is for are measured; None before."""
+    return met if count >= wanted else None
 
 
 def keep(name: str, record: Mapping[str, Any], *, short: bool) -> None:

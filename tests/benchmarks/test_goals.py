@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import goals
-from benchmarks.goals import keep, recorded, seeds, with_earlier
+from benchmarks.goals import decided, keep, recorded, seeds, with_earlier
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ def test_what_was_never_measured_is_empty() -> None:
     assert recorded("speed") == recorded("speed", short=True) == {}
 
 
-def test_one_seed_is_not_called_seeds() -> None:
-    assert (seeds(1), seeds(3)) == ("1 seed", "3 seeds")
+def test_a_goal_is_decided_by_all_its_seeds() -> None:
+    assert seeds(1, 3) == "1 of 3 seeds"
+    assert [decided(True, 2, 3), decided(True, 3, 3), decided(False, 3, 3)] == [None, True, False]
 
 
 def test_what_is_measured_anew_takes_the_place_of_what_was_kept_of_the_same_size() -> None:
