@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -96,17 +97,18 @@ def test_many_who_ask_at_once_wait_for_one_reading(offline: Workspace, monkeypat
 
 def test_what_takes_long_is_told_as_soon_as_it_is_read(offline: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookout, "HOLDOUT_SECONDS", 0.01)
-    read, known = holdout.state, Overviews(offline)
+    read, known, over = holdout.state, Overviews(offline), threading.Event()
 
     def slow(workspace: Workspace, job: Job) -> holdout.HoldoutState:
-        time.sleep(0.3)
+        assert over.wait(60)
         return read(workspace, job)
 
     monkeypatch.setattr(holdout, "state", slow)
     first, found = known.overview("boards")
     assert (found["holdout"], found["problems"]) == (None, [])
     assert known.overview("boards") == (first, found)
-    time.sleep(0.4)
+    over.set()
+    wait_for_holdout(known)
     second, found = known.overview("boards")
     assert second != first
     assert found["holdout"]["left"] == 1.0

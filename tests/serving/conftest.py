@@ -26,8 +26,10 @@ def settings(object_store: ObjectStore, tmp_path: Path) -> Settings:
 def publish(object_store: ObjectStore, tmp_path: Path) -> Callable[..., Pointer]:
     """Puts a model into the store and makes a pointer of it, as `deploy` would."""
 
-    def publish(version: str, promotion: int, seconds: float = 0.0, point: bool = True) -> Pointer:
-        archive = archive_of(Stamp(version, seconds), tmp_path / f"{version}-{promotion}")
+    def publish(
+        version: str, promotion: int, seconds: float = 0.0, hold: Path | str = "", point: bool = True
+    ) -> Pointer:
+        archive = archive_of(Stamp(version, seconds, str(hold)), tmp_path / f"{version}-{promotion}")
         digest = sha256(archive)
         object_store.put(f"models/{digest}", archive)
         pointer = Pointer(

@@ -39,14 +39,16 @@ JOB = {
 class Stamp:
     """Finds the whole image, labelled `stamp`, and a doubtful corner, `seconds` later.
 
+    Where there is a file `hold` it waits until that is gone, and says so by a file `hold`.reached beside it.
     It refuses images that are darker than 10, fails on black ones, and on all of them where its stamp is `broken`.
     """
 
-    def __init__(self, stamp: str, seconds: float = 0.0):
-        self.parameters: dict[str, Any] = {"stamp": stamp, "seconds": seconds}
+    def __init__(self, stamp: str, seconds: float = 0.0, hold: str = ""):
+        self.parameters: dict[str, Any] = {"stamp": stamp, "seconds": seconds, "hold": hold}
         self.threshold = 0.5
         self.stamp = stamp
         self.seconds = seconds
+        self.hold = hold
         self.weights = ""
 
     def train(self, *_: Any, **__: Any) -> TrainingReport:
@@ -66,6 +68,9 @@ class Stamp:
 
     def _found(self, example: Example) -> tuple[Box, ...]:
         time.sleep(self.seconds)
+        while self.hold and Path(self.hold).exists():
+            Path(f"{self.hold}.reached").touch()
+            time.sleep(0.01)
         if self.weights == "broken" or not example.image.any():
             raise ArithmeticError("there is nothing to see")
         if example.image.max() < 10:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -45,6 +46,33 @@ def wait_for_promotion(client: httpx.Client, promotion: int) -> None:
     while client.get("/jobs/boards").json()["promotion"] != promotion:
         assert time.monotonic() < deadline, client.get("/jobs/boards").text
         time.sleep(0.05)
+
+
+@contextmanager
+def held(hold: Path) -> Iterator[Callable[[], None]]:
+    """Holds predictions; calling it waits until one is held."""
+
+    def reached() -> None:
+        deadline = time.monotonic() + 30
+        while not Path(f"{hold}.reached").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    hold.touch()
+    try:
+        yield reached
+    finally:
+        hold.unlink()
+
+
+def wait_until_refused(url: str) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            httpx.get(url, trust_env=False)
+        except httpx.ConnectError:
+            return
+    pytest.fail(f"{url} still takes connections")
 
 
 def sample(text: str, name: str) -> float:
@@ -139,15 +167,17 @@ def test_failure_of_the_estimator_is_one_answer(client: httpx.Client, publish: C
     assert client.post("/jobs/boards/predict", content=png()).status_code == 200
 
 
-def test_slow_prediction_does_not_block_the_rest(client: httpx.Client, publish: Callable[..., Pointer]) -> None:
-    publish("v1", 1, seconds=1.0)
+def test_slow_prediction_does_not_block_the_rest(
+    client: httpx.Client, publish: Callable[..., Pointer], tmp_path: Path
+) -> None:
+    publish("v1", 1, hold=tmp_path / "hold")
     wait_for_promotion(client, 1)
     with ThreadPoolExecutor(CLIENTS) as pool:
-        answers = [pool.submit(client.post, "/jobs/boards/predict", content=png()) for _ in range(CLIENTS)]
-        time.sleep(0.2)
-        begun = time.monotonic()
-        assert client.get("/health/live").status_code == 200
-        assert time.monotonic() - begun < 0.5
+        with held(tmp_path / "hold") as reached:
+            answers = [pool.submit(client.post, "/jobs/boards/predict", content=png()) for _ in range(CLIENTS)]
+            reached()
+            assert client.get("/health/live").status_code == 200
+            assert not any(answer.done() for answer in answers)
         assert [answer.result().status_code for answer in answers] == [200] * CLIENTS
 
 
@@ -194,17 +224,18 @@ def test_no_request_fails_while_promotions_change(
 
 
 def test_request_in_flight_is_answered_by_the_model_it_began_with(
-    client: httpx.Client, publish: Callable[..., Pointer]
+    client: httpx.Client, publish: Callable[..., Pointer], tmp_path: Path
 ) -> None:
-    publish("v1", 1, seconds=1.5)
+    publish("v1", 1, hold=tmp_path / "hold")
     wait_for_promotion(client, 1)
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(client.post, "/jobs/boards/predict", content=png())
-        time.sleep(0.2)
-        publish("v2", 2)
-        wait_for_promotion(client, 2)
-        assert not slow.done()
-        assert client.post("/jobs/boards/predict", content=png()).json()["boxes"][0]["label"] == "v2"
+        with held(tmp_path / "hold") as reached:
+            slow = pool.submit(client.post, "/jobs/boards/predict", content=png())
+            reached()
+            publish("v2", 2)
+            wait_for_promotion(client, 2)
+            assert client.post("/jobs/boards/predict", content=png()).json()["boxes"][0]["label"] == "v2"
+            assert not slow.done()
         said = slow.result().json()
     assert (said["model_version"], said["promotion"], said["boxes"][0]["label"]) == ("v1", 1, "v1")
 
@@ -223,14 +254,20 @@ def test_killed_server_comes_back_with_what_is_promoted(
 
 
 def test_termination_lets_requests_end(
-    client: httpx.Client, record: process.Record, publish: Callable[..., Pointer]
+    client: httpx.Client,
+    record: process.Record,
+    settings: Settings,
+    publish: Callable[..., Pointer],
+    tmp_path: Path,
 ) -> None:
-    publish("v1", 1, seconds=1.0)
+    publish("v1", 1, hold=tmp_path / "hold")
     wait_for_promotion(client, 1)
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(client.post, "/jobs/boards/predict", content=png())
-        time.sleep(0.3)
-        os.kill(record.pid, signal.SIGTERM)
+        with held(tmp_path / "hold") as reached:
+            slow = pool.submit(client.post, "/jobs/boards/predict", content=png())
+            reached()
+            os.kill(record.pid, signal.SIGTERM)
+            wait_until_refused(settings.serving_url)
         assert slow.result().status_code == 200
 
 

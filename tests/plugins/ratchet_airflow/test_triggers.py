@@ -1,36 +1,49 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.sdk import AssetWatcher
+from ratchet_airflow import triggers
 from ratchet_airflow.triggers import AnnotationsWaiting, ImagesWaiting, LabelsWaiting, WaitingTrigger
 
 from pipelines import steps
 
 
-def announcements(trigger: WaitingTrigger, seconds: float, meanwhile: Callable[[], None] | None = None) -> list[Any]:
-    """What the trigger announces within so many seconds."""
-    heard = []
+@pytest.fixture
+def turned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
+    """What a trigger announces and how long it sleeps, in that order, until it has slept so often.
 
-    async def listen() -> None:
-        async for event in trigger.run():
-            heard.append(event.payload)  # noqa: PERF401 (an endless stream)
+    Its sleeps take no time; something may happen in the first of them.
+    """
 
-    async def session() -> None:
-        listening = asyncio.create_task(listen())
-        if meanwhile is not None:
-            await asyncio.sleep(seconds)
-            meanwhile()
-        await asyncio.sleep(seconds)
-        listening.cancel()
+    def turn(trigger: WaitingTrigger, sleeps: int, meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
+        done: list[Any] = []
+        slept = 0
 
-    asyncio.run(session())
-    return heard
+        async def sleep(seconds: float) -> None:
+            nonlocal slept
+            done.append(seconds)
+            slept += 1
+            if slept == sleeps:
+                raise asyncio.CancelledError
+            if slept == 1:
+                meanwhile()
+
+        async def listen() -> None:
+            async for event in trigger.run():
+                done.append(event.payload)  # noqa: PERF401 (an endless stream)
+
+        monkeypatch.setattr(triggers, "asyncio", SimpleNamespace(sleep=sleep, to_thread=asyncio.to_thread))
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(listen())
+        return done
+
+    return turn
 
 
 def again(trigger: WaitingTrigger) -> WaitingTrigger:
@@ -50,20 +63,22 @@ def test_is_a_watcher_with_an_identity_of_its_job(kind: type[WaitingTrigger]) ->
     assert again(kind("boards")).serialize() == one
 
 
-def test_announces_once_the_gate_is_open_and_again_after_a_restart(label: Callable[[int], None]) -> None:
-    trigger = LabelsWaiting("boards", period=0.05, repeat=60)
-    assert announcements(trigger, 0.4, meanwhile=lambda: label(3)) == [{"waiting": 3}]
-    assert announcements(again(trigger), 0.4) == [{"waiting": 3}]
+def test_announces_once_the_gate_is_open_and_again_after_a_restart(
+    turned: Callable[..., list[Any]], label: Callable[[int], None]
+) -> None:
+    trigger = LabelsWaiting("boards", period=5, repeat=60)
+    assert turned(trigger, 2, meanwhile=lambda: label(3)) == [5, {"waiting": 3}, 60]
+    assert turned(again(trigger), 1) == [{"waiting": 3}, 60]
 
 
-def test_speaks_at_most_once_per_repeat_while_something_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speaks_at_most_once_per_repeat_while_something_waits(
+    turned: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(steps, "images_waiting", lambda _: 7)
-    started = time.monotonic()
-    heard = announcements(ImagesWaiting("boards", period=0.01, repeat=0.3), 1.0)
-    assert 2 <= len(heard) <= (time.monotonic() - started) / 0.3 + 1
+    assert turned(ImagesWaiting("boards", period=5, repeat=60), 3) == [{"waiting": 7}, 60] * 3
 
 
-def test_goes_on_after_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_goes_on_after_an_outage(turned: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     answers: Iterator[int | Exception] = iter([ConnectionError("refused"), 0, 2])
 
     def waiting(job: str) -> int:
@@ -73,4 +88,4 @@ def test_goes_on_after_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
         return answer
 
     monkeypatch.setattr(steps, "annotations_waiting", waiting)
-    assert announcements(AnnotationsWaiting("boards", period=0.01, repeat=60), 0.5) == [{"waiting": 2}]
+    assert turned(AnnotationsWaiting("boards", period=5, repeat=60), 3) == [5, 5, {"waiting": 2}, 60]
