@@ -18,7 +18,7 @@ from models.fpn.backend import has_fast_bfloat16, keras, mixed_precision
 from models.fpn.completion import complete
 from models.fpn.coverage import longest_sides, sample_side, shortcomings
 from models.fpn.distillation import Teacher
-from models.fpn.network import MOST_LEVELS, build_network, copy_weights, for_inference
+from models.fpn.network import MOST_LEVELS, build_network, copy_weights, for_inference, inherit
 from models.fpn.predictor import Predictor
 from models.fpn.prepared import Input, PreparedExamples, pixels
 from models.fpn.training import fit
@@ -128,6 +128,8 @@ class FPN:
             validate=(lambda: deeppcb(self._pairs(predictor, valid_data)).ap or 0.0) if valid_data else None,
             checkpoint_dir=checkpoint_dir,
         )
+        if self._predictor is not None and settings.inherited:
+            inherit(predictor.network, self._predictor.network, settings.inherited, knows)
         chosen_on = valid_data or [train_data[index] for index in spread(len(train_data), THRESHOLD_EXAMPLES)]
         self.threshold = best_threshold(self._pairs(predictor, chosen_on))
         self._predictor, self._known = self._new_predictor(seed), self.classes

@@ -92,6 +92,21 @@ def copy_weights(old: keras.Model, new: keras.Model, outputs: Sequence[int]) -> 
         target.set_weights(weights)
 
 
+def inherit(network: keras.Model, parent: keras.Model, share: float, known: np.ndarray) -> None:
+    """Move the weights of `network` by `share` back to those of `parent`, from which it learnt on.
+
+    What gives the outputs of classes that `parent` did not know, as `known` (bool [classes]) says, stays as it is.
+    Wortsman et al., arXiv 2109.01903: between both lies a network that keeps the old and knows the new.
+    """
+    for old, new in zip(parent.layers, network.layers, strict=True):
+        weights = new.get_weights()
+        mixed = [share * before + (1 - share) * after for before, after in zip(old.get_weights(), weights, strict=True)]
+        if new.name == CLASS_OUTPUTS:
+            for part, after in zip(mixed, weights, strict=True):
+                part[..., ~known] = after[..., ~known]
+        new.set_weights(mixed)
+
+
 def _with_difference(scaled: keras.KerasTensor) -> keras.KerasTensor:
     """The image in -1..1 and half its difference from the template."""
     image, template = scaled[..., :1], scaled[..., 1:]

@@ -62,15 +62,19 @@ def test_what_is_said_of_the_built_in_estimators_is_true_of_their_classes() -> N
         (
             {"stepz": 5},
             [
-                "'stepz' is not a setting of FPN; known are steps, batch_size, crop, zoom, learning_rate, "
-                "weight_decay, warm_up_share, validations, patience, checkpoint_every"
+                "'stepz' is not a setting of FPN; known are steps, batch_size, crop, zoom, inherited, "
+                "learning_rate, weight_decay, warm_up_share, validations, patience, checkpoint_every"
             ],
         ),
         ({"steps": "many"}, ["steps is 'many'; it must be of type int"]),
         ({"steps": True}, ["steps is True; it must be of type int"]),
         (
-            {"steps": 0, "crop": 33},
-            ["steps is 0; it must be at least 1", "crop is 33; it must be a multiple of 32 and at least 64"],
+            {"steps": 0, "crop": 33, "inherited": 1.0},
+            [
+                "steps is 0; it must be at least 1",
+                "crop is 33; it must be a multiple of 32 and at least 64",
+                "inherited is 1.0; it must be at least 0 and below 1",
+            ],
         ),
     ],
 )

@@ -73,6 +73,23 @@ def test_fine_tuning_learns_the_new_and_keeps_the_old(trained, boards, tmp_path)
 
 
 @pytest.mark.slow
+def test_an_update_may_inherit_a_share_of_the_weights_that_served(trained, boards, tmp_path):
+    save_model(trained, tmp_path / "served")
+
+    def updated(**settings: Any) -> list[np.ndarray]:
+        model = FPN(CLASSES)
+        model.load(tmp_path / "served")
+        model.train(boards(200, 8), **{**RECIPE, "steps": 3, **settings})
+        assert model._predictor is not None
+        weights: list[np.ndarray] = model._predictor.network.get_weights()
+        return weights
+
+    served = trained._predictor.network.get_weights()
+    for before, after, mixed in zip(served, updated(), updated(inherited=0.5), strict=True):
+        np.testing.assert_allclose(mixed, (before + after) / 2, atol=1e-5)
+
+
+@pytest.mark.slow
 def test_validation_chooses_weights_and_threshold(boards):
     model = FPN(CLASSES, input="image")
     report = model.train(boards(0, 4), boards(4, 4), steps=6, batch_size=2, crop=64, validations=3)

@@ -9,7 +9,7 @@ import pytest
 from models.fpn.backend import mixed_precision
 from models.fpn.decode import distances as in_pixels
 from models.fpn.grid import points, side_multiple
-from models.fpn.network import build_network, for_inference
+from models.fpn.network import CLASS_OUTPUTS, build_network, for_inference, inherit
 
 
 @pytest.mark.parametrize(("channels", "levels"), [(1, 1), (2, 2), (2, 3)])
@@ -66,3 +66,17 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32():
     assert {layer.compute_dtype for layer in plain.layers} == {"float32"}
     for output, expected in zip(outputs, plain(np.zeros((1, 64, 64, 2), np.uint8)), strict=True):
         assert np.asarray(output) == pytest.approx(np.asarray(expected), abs=0.3, rel=0.1)
+
+
+def test_what_is_inherited_lies_between_both_but_for_classes_that_the_parent_did_not_know():
+    parent, network = (build_network(2, classes=3, seed=seed) for seed in (1, 2))
+    before, after = parent.get_weights(), network.get_weights()
+    inherit(network, parent, 0.25, np.array([True, False, True]))
+    of_classes = [CLASS_OUTPUTS in weight.path for weight in network.weights]
+    assert sum(of_classes) == 2
+    for old, new, mixed, by_class in zip(before, after, network.get_weights(), of_classes, strict=True):
+        expected = 0.25 * old + 0.75 * new
+        if by_class:
+            expected[..., 1] = new[..., 1]
+        np.testing.assert_allclose(mixed, expected, atol=1e-7)
+    assert all(np.array_equal(old, same) for old, same in zip(before, parent.get_weights(), strict=True))
