@@ -1,6 +1,6 @@
 r"""A short version of every benchmark, one after the other, and what the full ones reach beside their goals.
 
-Takes about 15 minutes on two cores. Those that are judged on real boards are left out where there is no clone of
+Takes about 12 minutes on two cores. Those that are judged on real boards are left out where there is no clone of
 DeepPCB. What each says goes to .cache/benchmarks/short, and so do its figures: they show that everything works, and how
 far the goals are depends on the full runs, whose figures are committed in benchmarks/results.
 
