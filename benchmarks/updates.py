@@ -99,8 +99,8 @@ SHORT = Size(
 class Outcome:
     """What one training reached on the held-out boards, and what it cost.
 
-    `kind` is `first`, `update`, `joint` or `single-task`; `transferred` says what Ianvs counts up to then, `labelled`
-    and `arrived` what there was to label, and what came at all.
+    `kind` is `first`, `update`, `joint` or `single-task`; `labelled` boards and those that `arrived` are counted until
+    then.
     """
 
     seed: int
