@@ -2,7 +2,7 @@ r"""What five updates cost and reach beside retraining on everything, and beside
 
 DeepPCB's real boards arrive in an order of the seed's own; every fifth is held out. A first model learns 400 labelled
 boards. Then, five times, 80 boards arrive; the served model predicts them, the miner asks people about 40, a tenth
-of what the first model learnt from; and the served model learns on by `replay`, with 7.5 % of the steps of a training
+of what the first model learnt from; and the served model learns on by `replay`, with 6.7 % of the steps of a training
 from scratch, and is then set half-way between what it was and what it became (`inherited`). Beside it, on the same
 held-out boards: `joint`, a retraining on all that is labelled by then, after the first, third and fifth update; and
 after the fifth the single-task learning of Ianvs, all that arrived, labelled, in one training.
@@ -82,7 +82,7 @@ FULL = Size(
     budget=40,
     memory=200,
     first={"steps": 6000, "crop": 128},
-    update={"steps": 450, "crop": 128, "inherited": 0.5, "learning_rate": 1.5e-3},
+    update={"steps": 400, "crop": 128, "inherited": 0.5, "learning_rate": 1.5e-3},
 )
 SHORT = Size(
     first_boards=24,
