@@ -128,7 +128,8 @@ def test_history_shows_every_verdict_with_its_reasons_to_the_letter(away: Worksp
         (
             ["train", "boards", "--parameters", "stepz=5", "--parameters", "crop=33"],
             "this run cannot be what is meant:\n  - 'stepz' is not a setting of FPN; known are steps, batch_size, "
-            "crop, zoom, learning_rate, weight_decay, warm_up_share, validations, patience, checkpoint_every\n"
+            "crop, zoom, inherited, learning_rate, weight_decay, warm_up_share, validations, patience, "
+            "checkpoint_every\n"
             "Nothing was done; ask again with that mended.",
         ),
     ],

@@ -156,9 +156,9 @@ def test_is_fast_with_a_hundred_thousand_images_and_two_hundred_versions(year: L
     known = Overviews(year)
 
     def seconds(ask: Callable[[], object]) -> float:
-        begun = time.perf_counter()
+        begun = time.process_time()
         ask()
-        return time.perf_counter() - begun
+        return time.process_time() - begun
 
     took = {"cold": seconds(lambda: known.overview("boards"))}
     _, found = known.overview("boards")

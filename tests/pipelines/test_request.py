@@ -85,7 +85,7 @@ def test_all_that_is_wrong_is_said_at_once(offline: Workspace, job: Job) -> None
     assert said == [
         "a bypassed gate (promote) needs a reason; say why",
         "parent is v9, which does not exist; there are v1, v2",
-        "'stepz' is not a setting of FPN; known are steps, batch_size, crop, zoom, learning_rate, "
+        "'stepz' is not a setting of FPN; known are steps, batch_size, crop, zoom, inherited, learning_rate, "
         "weight_decay, warm_up_share, validations, patience, checkpoint_every",
         "steps is 'many'; it must be of type int",
     ]
