@@ -18,6 +18,7 @@ from demo.annotator import annotate, correct
 from demo.scenario import Night, Scenario
 from pipelines.importing import import_labelled
 from pipelines.job import Job
+from pipelines.label import alone
 from pipelines.workspace import Workspace
 
 Say = Callable[[str], None]
@@ -97,7 +98,9 @@ class Loop:
         self.say(f"{len(night.boards)} boards arrive in {self.job.inbox}: {night.title}")
         self._arrive(night.boards)
         self.say(f"{self._count('pushed')} of them wait in Label Studio, drawn by lot or hard for the served model")
-        labelled = annotate(self.workspace, self.job, night.truth(), mood=night.mood)
+        # A sitting is read as a whole: what a round teaches does not rest on how busy the machine is.
+        with alone(self.workspace, self.job):
+            labelled = annotate(self.workspace, self.job, night.truth(), mood=night.mood)
         self.say(f"the simulated annotator labelled {labelled} boards{' in a bad mood' if night.mood == 'bad' else ''}")
         self._wait("sync", lambda: not self._count("pushed"))
         if self._count("quarantined"):
@@ -107,7 +110,8 @@ class Loop:
     def correct(self, night: Night) -> Decision:
         """Have a night's annotations done again, carefully, and return what was decided."""
         decided = len(self._decisions())
-        corrected = correct(self.workspace, self.job, night.truth())
+        with alone(self.workspace, self.job):
+            corrected = correct(self.workspace, self.job, night.truth())
         self.say(f"in the morning, the simulated annotator corrects the {corrected} annotations of {night.title}")
         self._wait("sync", lambda: not self._count("quarantined"))
         return self._decided(after=decided)

@@ -49,7 +49,7 @@ def push(workspace: Workspace, job: Job) -> Pushed:
         LabelStudioRefused: Label Studio's project of the job cannot be used as it is.
     """
     result = Pushed()
-    with _alone(workspace, job) as check_alone:
+    with alone(workspace, job) as check_alone:
         bucket = workspace.settings.store_bucket
         client = connect(workspace.settings)
         found = find_project(client, job.name)
@@ -75,7 +75,7 @@ def pull(workspace: Workspace, job: Job) -> Pulled:
     Of several annotations of a task the newest valid one counts; without a valid one the newest is quarantined with its
     reasons. A task that was skipped, or deleted before anybody labelled it, makes its sample skipped.
     """
-    with _alone(workspace, job):
+    with alone(workspace, job):
         client = connect(workspace.settings)
         found = find_project(client, job.name)
         return Pulled() if found is None else _pull(workspace, job, client, found)
@@ -89,6 +89,14 @@ def changed(workspace: Workspace, job: Job) -> int:
         return 0
     since = _moment(workspace, job, NEWEST_CHANGE)
     return tasks.count(LabellingProject(client, found.id), tasks.touched(), tasks.changed_after(since))
+
+
+@contextmanager
+def alone(workspace: Workspace, job: Job) -> Iterator[Callable[[], None]]:
+    """Nobody else pushes or pulls the job meanwhile; what it gives raises LeaseLost where that is no longer so."""
+    name = f"label-studio:{job.name}"
+    with workspace.ledger.lease(name, seconds=LEASE_SECONDS, timeout=LEASE_TIMEOUT_SECONDS) as lease:
+        yield lease.check
 
 
 def _pull(workspace: Workspace, job: Job, client: LabelStudio, found: Any) -> Pulled:
@@ -106,14 +114,6 @@ def _pull(workspace: Workspace, job: Job, client: LabelStudio, found: Any) -> Pu
     for problem in pulling.pulled.problems:
         logger.warning("%s", problem)
     return pulling.pulled
-
-
-@contextmanager
-def _alone(workspace: Workspace, job: Job) -> Iterator[Callable[[], None]]:
-    """Nobody else pushes or pulls the job meanwhile; what it gives raises LeaseLost where that is no longer so."""
-    name = f"label-studio:{job.name}"
-    with workspace.ledger.lease(name, seconds=LEASE_SECONDS, timeout=LEASE_TIMEOUT_SECONDS) as lease:
-        yield lease.check
 
 
 def _moment(workspace: Workspace, job: Job, mark: str) -> datetime:
