@@ -84,7 +84,7 @@ def updates(record: Mapping[str, Any]) -> Figure:
     cost.set_ylim(bottom=0)
     for axes in (reached, cost):
         axes.set_xlabel("updates so far, 40 labels each")
-    reached.legend(frameon=False, loc="lower right")
+    cost.legend(frameon=False, loc="center right")
     return figure
 
 
