@@ -24,7 +24,7 @@ class Recipe:
     `crop` is the side of a training sample in pixels; boards that are smaller make it smaller. `zoom` is the factor by
     which half of what is cut is shown larger or smaller at most: 1.4 helps a long training to hold on families that it
     never saw, and slows a short one. Of the weights that a model had before it learnt on, the share `inherited` is in
-    those it ends with: 0.5 keeps a mature model from wandering, and halves what a young one learns. The model is
+    those it ends with: 0.5 keeps a mature model from wandering, and sets a young one back. The model is
     validated `validations` times, evenly spread; after `patience` validations without a better score it stops.
     """
 
