@@ -75,8 +75,15 @@ class Size:
     every: int = 1
 
 
-FULL = Size(first={"steps": 5000, "crop": 128}, update={"steps": 1250, "crop": 128, "learning_rate": 1.5e-3})
-SHORT = Size(first={"steps": 60, "crop": 128}, update={"steps": 20, "crop": 128, "learning_rate": 1.5e-3}, every=10)
+UPDATING = {"learning_rate": 1.5e-3}
+# Without a template the network has to see more around each point, and an update wanders further.
+FULL: dict[Name, Size] = {
+    "classes": Size({"steps": 5000, "crop": 128}, {"steps": 1250, "crop": 128, **UPDATING}),
+    "families": Size({"steps": 3000, "crop": 192}, {"steps": 750, "crop": 192, "inherited": 0.5, **UPDATING}),
+}
+SHORT: dict[Name, Size] = dict.fromkeys(
+    FULL, Size({"steps": 60, "crop": 128}, {"steps": 20, "crop": 128, **UPDATING}, every=10)
+)
 
 
 @dataclass(frozen=True)
@@ -261,17 +268,18 @@ def run(
         next(listed(folder))
     except (FileNotFoundError, FormatRefused) as error:
         sys.exit(str(error))
-    turns = [(name, folder, each, size) for each in seeds for name in names]
+    turns = [(name, folder, each, size[name]) for each in seeds for name in names]
     with side_by_side(processes) as pool:
         new = [outcome for turned in pool.map(turn, *zip(*turns, strict=True)) for outcome in turned]
+    sizes: dict[str, Any] = {name: asdict(each) for name, each in size.items()}
     if not short:
-        new = with_earlier("forgetting", asdict(size), new, lambda outcome: (outcome.stream, outcome.seed))
+        new = with_earlier("forgetting", sizes, new, lambda outcome: (outcome.stream, outcome.seed))
     summed = summary(new)
     for each in table(summed):
         Console().print(each)
     facts = {
         "command": shlex.join([".venv/bin/python", "-m", "benchmarks.forgetting", str(folder)]),
-        "size": asdict(size),
+        "size": sizes,
         "memory": MEMORY,
         "goals": GOALS,
         "cores": os.cpu_count(),

@@ -40,6 +40,7 @@ STEPS = {
     "least_score": LEAST_SCORE,
     "candidates": CANDIDATES,
     "suppressing_overlap": SUPPRESSING_OVERLAP,
+    "overlap_penalty": "linear",
     "most_boxes": MOST_BOXES,
 }
 OWN_SHAPES = 4

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.boxes import intersection_over_union
-from models.fpn.decode import CANDIDATES, LEAST_SCORE, best_points, suppress, to_boxes
+from models.fpn.decode import CANDIDATES, LEAST_SCORE, best_points, suppress, to_boxes, unshared
 
 corner = st.integers(0, 30)
 box_arrays = st.lists(st.tuples(corner, corner, st.integers(1, 20), st.integers(1, 20)), max_size=12).map(
@@ -23,6 +23,24 @@ def test_the_kept_do_not_overlap_and_cover_the_rest(boxes):
     assert (overlaps[np.ix_(kept, kept)] - np.eye(len(kept)) <= 0.5).all()
     for index in set(range(len(boxes))) - set(kept):
         assert any(better < index and overlaps[better, index] > 0.5 for better in kept)
+
+
+@given(box_arrays)
+def test_a_score_shrinks_by_what_better_boxes_share_and_by_nothing_else(boxes):
+    factors = unshared(boxes)
+    overlaps = intersection_over_union(boxes, boxes)
+    for index, factor in enumerate(factors):
+        assert factor == pytest.approx(np.prod([1 - overlaps[index, better] for better in range(index)]))
+
+
+def test_boxes_that_overlap_better_ones_come_later_or_not_at_all():
+    # The second shares a third with the first, the third and the last nothing with any.
+    corners = np.array([[0.0, 0, 20, 20], [10, 0, 30, 20], [40, 40, 60, 60], [0, 30, 20, 50]])
+    found = to_boxes(corners, np.array([0.9, 0.6, 0.5, 0.06]), ["a", "b", "c", "d"], size=(64, 64))
+    assert [box.label for box in found] == ["a", "c", "b", "d"]
+    assert [box.score for box in found] == pytest.approx([0.9, 0.5, 0.4, 0.06])
+    found = to_boxes(corners[:2], np.array([0.9, 0.07]), ["a", "b"], size=(64, 64))
+    assert [box.label for box in found] == ["a"]
 
 
 def test_boxes_are_clipped_and_those_outside_dropped():
