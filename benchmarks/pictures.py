@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.accuracy import GOALS, MINUTES
+from benchmarks.forgetting import BEFORE, REFERENCE
 from benchmarks.goals import RESULTS
 from pipelines.settings import ROOT
 
@@ -94,7 +95,7 @@ def forgetting(record: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(5.4 * len(kept), 4))
     grid = figure.subplots(1, len(kept), squeeze=False)
     for axes, (name, methods) in zip(grid[0], kept.items(), strict=True):
-        shown = [method for method in methods if method not in ("joint", "before the update")]
+        shown = [method for method in methods if method not in ("joint", REFERENCE, BEFORE)]
         for offset, part, colour in ((-0.2, "old", BLUE), (0.2, "new", GREEN)):
             points = [methods[method]["points_beside_joint"][part] for method in shown]
             bars = axes.bar(np.arange(len(shown)) + offset, points, 0.36, color=colour, label=part)
@@ -103,7 +104,7 @@ def forgetting(record: Mapping[str, Any]) -> Figure:
         axes.set_xticks(range(len(shown)), shown)
         axes.set_title(TASKS[name])
         axes.margins(y=0.15)
-    grid[0][0].set_ylabel("points of AP beside joint training")
+    grid[0][0].set_ylabel("points of AP beside joint training\nwith every label")
     grid[0][0].legend(frameon=False)
     return figure
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.accuracy import SPLITS
-from benchmarks.forgetting import BEFORE, FIRST_CLASSES, Outcome, goals, stream_of, summary, table
+from benchmarks.forgetting import BEFORE, FIRST_CLASSES, REFERENCE, Outcome, goals, stream_of, summary, table
 from benchmarks.turned_loops import boards_by_share
 from data.boards import LABELS
 from data.sample import Example
@@ -43,6 +43,8 @@ def test_the_second_task_labels_the_new_classes_alone_on_boards_that_show_the_ol
     assert ids(stream.first) | ids(stream.second) | ids(stream.held_out) == ids(boards)
     assert len(stream.first) + len(stream.second) + len(stream.held_out) == len(boards)
     assert all(board.classes is None for board in stream.held_out)
+    assert ids(stream.complete) == ids(stream.first) | ids(stream.second)
+    assert all(board == whole[board.sample_id] for board in stream.complete)
     assert set(stream.classes[0]) == FIRST_CLASSES
     parts = stream.parts()
     assert parts["old"] == (stream.held_out, FIRST_CLASSES)
@@ -60,6 +62,7 @@ def test_new_families_are_those_of_the_second_task_and_judged_apart(boards: list
     assert {board.domain for board in new_boards} == new
     assert ids(old_boards) | ids(new_boards) == ids(stream.held_out)
     assert stream.input == "image"
+    assert not stream.complete
 
 
 def outcome(seed: int, method: str, old: float, new: float) -> Outcome:
@@ -90,6 +93,8 @@ def test_each_seed_is_set_beside_its_own_joint() -> None:
     assert [goal.met for goal in goals({"summary": kept})] == [None, None]
     worse = [outcome(seed, *rest) for seed in range(3) for rest in (("replay", 0.8, 0.86), ("joint", 0.9, 0.88))]
     assert [goal.met for goal in goals({"summary": summary(worse)})] == [False, True]
+    whole = [outcome(seed, REFERENCE, 0.91, 0.88) for seed in range(2)]
+    assert summary([*whole, *outcomes])["classes"]["replay"]["points_beside_joint"] == {"old": -6.5, "new": -5.0}
     console = Console(width=140)
     with console.capture() as shown:
         for each in table(kept):
