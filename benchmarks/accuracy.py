@@ -13,6 +13,8 @@ that it had learnt.
 everything works and keeps its figures under .cache alone. `--recipe` tries other settings, such as '{"steps": 10500,
 "crop": 192}', and prints what they reach without keeping it. With `--keep` the model stays in that folder: `ratchet
 predict pcb_defects --model FOLDER --images BOARDS --out found.zip --format deeppcb` finds the boxes that were judged.
+`--judge` takes the model in such a folder instead of training one, where only what comes after the network has changed;
+what its training cost stays on record.
 
 Command to run, once for each seed:
 
@@ -31,7 +33,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 from rich.console import Console
@@ -44,8 +46,11 @@ from data.formats import FormatRefused
 from data.sample import Example
 from models.metrics import EvaluationReport
 from models.pooled import best_threshold
-from models.version import save_model
+from models.version import ModelRefused, load_model, save_model
 from pipelines.train import code_version
+
+if TYPE_CHECKING:
+    from models.fpn.detector import FPN
 
 METRICS = {
     "ap": "AP@0.33",
@@ -97,8 +102,8 @@ def split(boards: list[Example], families: Families) -> tuple[list[Example], lis
     return teaching, choosing, judging
 
 
-def measure(folder: Path, size: Size, seed: int, place: Path | None = None) -> tuple[dict[str, Any], EvaluationReport]:
-    """What was trained and judged, at which cost, and the judgement.
+def measure(folder: Path, size: Size, seed: int) -> tuple[FPN, dict[str, Any], EvaluationReport]:
+    """The model that was trained, at which cost, and its judgement.
 
     Raises:
         FileNotFoundError, FormatRefused: the real boards are not there, or cannot be read.
@@ -112,11 +117,7 @@ def measure(folder: Path, size: Size, seed: int, place: Path | None = None) -> t
     started, began = time.process_time(), time.monotonic()
     training = model.train(examples, seed=seed, **size.recipe)
     cpu, wall = time.process_time() - started, time.monotonic() - began
-    found = model.predict(choosing)
-    model.threshold = best_threshold([(board.boxes, boxes) for board, boxes in zip(choosing, found, strict=True)])
-    if place is not None:
-        save_model(model, place)
-    report = model.evaluate(judging)
+    report = judge(model, choosing, judging)
     facts = {
         "seed": seed,
         "families": {"choose": sorted(families.choose), "judge": sorted(families.judge)},
@@ -134,7 +135,27 @@ def measure(folder: Path, size: Size, seed: int, place: Path | None = None) -> t
         "load": round(os.getloadavg()[2], 1),
         "code_version": code_version(),
     }
-    return facts, report
+    return model, facts, report
+
+
+def judge(model: FPN, choosing: list[Example], judging: list[Example]) -> EvaluationReport:
+    """The judgement of a model, at the threshold that the choosing boards say, which it keeps."""
+    found = model.predict(choosing)
+    model.threshold = best_threshold([(board.boxes, boxes) for board, boxes in zip(choosing, found, strict=True)])
+    return model.evaluate(judging)
+
+
+def again(folder: Path, trained: Path, earlier: Mapping[str, Any]) -> tuple[FPN, dict[str, Any], EvaluationReport]:
+    """The model in `trained`, what is on record of its training, and its judgement.
+
+    Raises:
+        FileNotFoundError, FormatRefused, ModelRefused: the real boards or the model are not there, or cannot be read.
+    """
+    _, choosing, judging = split(real(folder), SPLITS[earlier["seed"] % len(SPLITS)])
+    model = cast("FPN", load_model(trained))
+    report = judge(model, choosing, judging)
+    facts = {name: value for name, value in earlier.items() if name not in {"command", *record({}, report)}}
+    return model, {**facts, "judged_by": code_version()}, report
 
 
 def record(facts: dict[str, Any], report: EvaluationReport) -> dict[str, Any]:
@@ -203,23 +224,31 @@ def run(
         typer.Option(parser=json.loads, metavar="JSON", help="Settings to try instead of the budget's."),
     ] = None,
     place: Annotated[Path | None, typer.Option("--keep", help="A new folder for the model.")] = None,
+    trained: Annotated[Path | None, typer.Option("--judge", help="A model that `--keep` left.")] = None,
 ) -> None:
     """Train on some families and drawn boards, judge on others, and keep the result."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    short = budget == "short"
+    kept = {} if short else recorded("accuracy")
+    earlier = kept.get(budget, {}).get("runs", [])
+    runs = {entry["seed"]: entry for entry in earlier if entry["recipe"] == SIZES[budget].recipe}
+    if trained is not None and (recipe is not None or seed not in runs):
+        sys.exit(f"--judge needs a training of this budget on record, by its own recipe; there is none of seed {seed}")
     try:
-        size = SIZES[budget] if recipe is None else replace(SIZES[budget], recipe=recipe)
-        facts, report = measure(deeppcb, size, seed, place)
-    except (FileNotFoundError, FormatRefused) as error:
+        if trained is not None:
+            model, facts, report = again(deeppcb, trained, runs[seed])
+        else:
+            size = SIZES[budget] if recipe is None else replace(SIZES[budget], recipe=recipe)
+            model, facts, report = measure(deeppcb, size, seed)
+    except (FileNotFoundError, FormatRefused, ModelRefused) as error:
         sys.exit(str(error))
+    if place is not None:
+        save_model(model, place)
     command = [".venv/bin/python", "-m", "benchmarks.accuracy", str(deeppcb), "--budget", budget, "--seed", str(seed)]
     measured = {"command": shlex.join(command), **record(facts, report)}
     if recipe is not None:
         Console().print(table([measured], summary(budget, [measured])))
         return
-    short = budget == "short"
-    kept = {} if short else recorded("accuracy")
-    earlier = kept.get(budget, {}).get("runs", [])
-    runs = {entry["seed"]: entry for entry in earlier if entry["recipe"] == SIZES[budget].recipe}
     runs[seed] = measured
     ordered = [runs[number] for number in sorted(runs)]
     summed = summary(budget, ordered)

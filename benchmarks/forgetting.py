@@ -207,9 +207,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name in dict.fromkeys(each.stream for each in outcomes):
         of_stream = [each for each in outcomes if each.stream == name]
-        joint = {
-            each.seed: each.ap for method in ("joint", REFERENCE) for each in of_stream if each.method == method
-        }
+        joint = {each.seed: each.ap for method in ("joint", REFERENCE) for each in of_stream if each.method == method}
         kept[name] = {}
         for method in dict.fromkeys(each.method for each in of_stream):
             same = [each for each in of_stream if each.method == method]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from benchmarks import accuracy
 from benchmarks.accuracy import METRICS, SPLITS, goals, record, split, summary, table
 from benchmarks.boards import drawn
 from benchmarks.goals import NOT_MEASURED
@@ -80,3 +82,10 @@ def test_goals_are_decided_by_all_seeds(report: EvaluationReport) -> None:
     short = goals({"short": {"summary": summary("short", runs[:1])}})
     assert [goal.what for goal in short] == [goal.what for goal in found]
     assert short[3].reached == "0.9900 (1 of 3 seeds, 100 CPU s)"
+
+
+def test_a_model_is_judged_again_only_for_a_training_on_record(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="none of seed 99"):
+        accuracy.run(tmp_path, seed=99, trained=tmp_path)
+    with pytest.raises(SystemExit, match="by its own recipe"):
+        accuracy.run(tmp_path, seed=0, recipe={"steps": 1}, trained=tmp_path)
