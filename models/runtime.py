@@ -41,7 +41,6 @@ STEPS = {
     "candidates": CANDIDATES,
     "suppressing_overlap": SUPPRESSING_OVERLAP,
     "overlap_penalty": "linear",
-    "label": "by all points of a box",
     "most_boxes": MOST_BOXES,
 }
 OWN_SHAPES = 4

@@ -24,7 +24,8 @@ def boxes_of(
 
     `logits` [points, classes] and `distances` [points, 4] are the network's outputs, `centres` [points, 2] its points.
     """
-    return to_boxes(*best_points(logits, distances, centres), labels, size=size)
+    corners, scores, classes = best_points(logits, distances, centres)
+    return to_boxes(corners, scores, [labels[index] for index in classes], size=size)
 
 
 def distances(raw: np.ndarray, strides: np.ndarray) -> np.ndarray:
@@ -36,57 +37,50 @@ def distances(raw: np.ndarray, strides: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def best_points(logits: np.ndarray, distances: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most 300 points with scores from 0.05, best first: corners [k, 4] in pixels, probabilities [k, classes]."""
+def best_points(
+    logits: np.ndarray, distances: np.ndarray, centres: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """At most 300 points with scores from 0.05, best first: corners [k, 4] in pixels, scores [k], class indices [k]."""
     best = logits.max(axis=1)
     likely = np.flatnonzero(best >= math.log(LEAST_SCORE / (1 - LEAST_SCORE)))
     likely = likely[np.argsort(-best[likely], kind="stable")[:CANDIDATES]]
     middles, sides = centres[likely], distances[likely]
     corners = np.concatenate([middles - sides[:, :2], middles + sides[:, 2:]], axis=1)
-    return corners, 1 / (1 + np.exp(-logits[likely]))
+    return corners, 1 / (1 + np.exp(-best[likely])), logits[likely].argmax(axis=1)
 
 
 def to_boxes(
-    corners: np.ndarray, probabilities: np.ndarray, labels: Sequence[str], *, size: tuple[int, int]
+    corners: np.ndarray, scores: np.ndarray, labels: Sequence[str], *, size: tuple[int, int]
 ) -> tuple[Box, ...]:
     """The boxes of one image of `size` (height, width), best first, clipped to it; no two overlap by more than half.
 
-    `corners` [k, 4] and `probabilities` [k, classes] are best first. A box has the label that its points say together:
-    its own and those that fell to it. A box that overlaps better ones keeps of its score what `unshared` leaves, and
-    needs 0.05 of it.
+    A box that overlaps better ones keeps of its score what `unshared` leaves, and needs 0.05 of it.
     """
     height, width = size
     # What lies in the padding beyond the image, or is thinner than a pixel in it, is no box of the image.
     corners = np.clip(corners.astype(np.float64), 0, [width, height, width, height])
     valid = (corners[:, 2:] - corners[:, :2]).min(axis=1, initial=np.inf) >= 1
-    corners, probabilities = corners[valid], probabilities[valid]
-    kept, fallen_to = suppress(corners, SUPPRESSING_OVERLAP)
-    votes = np.zeros((len(kept), len(labels)))
-    np.add.at(votes, fallen_to, probabilities)
-    classes = votes.argmax(axis=1)
-    scores = probabilities[kept].max(axis=1) * unshared(corners[kept])
+    corners, scores = corners[valid], scores[valid]
+    kept_labels = [label for label, kept in zip(labels, valid, strict=True) if kept]
+    kept = suppress(corners, SUPPRESSING_OVERLAP)
+    scores = scores[kept] * unshared(corners[kept])
     order = np.argsort(-scores, kind="stable")[: min(MOST_BOXES, int((scores >= LEAST_SCORE).sum()))]
     return tuple(
-        Box(x1, y1, x2, y2, labels[classes[index]], float(scores[index]))
+        Box(x1, y1, x2, y2, kept_labels[kept[index]], float(scores[index]))
         for index, (x1, y1, x2, y2) in zip(order, corners[kept][order].round(2).tolist(), strict=True)
     )
 
 
-def suppress(corners: np.ndarray, overlap: float) -> tuple[list[int], np.ndarray]:
-    """Non-maximum suppression over `corners` [n, 4], best first.
-
-    Returns the indices that are kept, and for each of `corners` the place in them of the one it fell to, int [n]; one
-    that is kept fell to itself.
-    """
+def suppress(corners: np.ndarray, overlap: float) -> list[int]:
+    """Non-maximum suppression over `corners` [n, 4], best first: the indices that are kept."""
     overlapping = intersection_over_union(corners, corners) > overlap
-    fallen_to = np.full(len(corners), -1)
-    kept: list[int] = []
+    open_ = np.ones(len(corners), bool)
+    kept = []
     for index in range(len(corners)):
-        if fallen_to[index] < 0:
-            fallen_to[overlapping[index] & (fallen_to < 0)] = len(kept)
-            fallen_to[index] = len(kept)
+        if open_[index]:
             kept.append(index)
-    return kept, fallen_to
+            open_ &= ~overlapping[index]
+    return kept
 
 
 def unshared(corners: np.ndarray) -> np.ndarray:
