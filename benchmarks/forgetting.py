@@ -81,7 +81,7 @@ UPDATING = {"learning_rate": 1.5e-3}
 # Without a template the network has to see more around each point, and an update wanders further.
 FULL: dict[Name, Size] = {
     "classes": Size({"steps": 5000, "crop": 128}, {"steps": 1250, "crop": 128, **UPDATING}),
-    "families": Size({"steps": 3000, "crop": 192}, {"steps": 750, "crop": 192, "inherited": 0.5, **UPDATING}),
+    "families": Size({"steps": 3000, "crop": 192}, {"steps": 1500, "crop": 192, "inherited": 0.5, **UPDATING}),
 }
 SHORT: dict[Name, Size] = dict.fromkeys(
     FULL, Size({"steps": 60, "crop": 128}, {"steps": 20, "crop": 128, **UPDATING}, every=10)
