@@ -101,7 +101,8 @@ class Runtime:
             return self._boxes(read(source), alone=False)
 
         waiting: deque[Future[tuple[Box, ...]]] = deque()
-        with ThreadPoolExecutor(self.threads, "predict") as pool:
+        # One thread more than cores: while one waits for the network or for Python's lock, another has its core.
+        with ThreadPoolExecutor(self.threads + 1, "predict") as pool:
             for source in sources:
                 waiting.append(pool.submit(boxes, source))
                 if len(waiting) > 2 * self.threads:

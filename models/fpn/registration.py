@@ -24,32 +24,38 @@ def register(image: np.ndarray, template: np.ndarray, reach: int = REACH) -> np.
     white at their own mean, packed to bits, and compared by XOR; of equally good places that nearest by is taken.
     Images too small to compare are left alone.
     """
-    down, right = best_shift(image, template, reach)
+    fixed, moving = bright(image), bright(template)
+    down, right = best_shift(fixed, moving, reach)
     height, width = image.shape
     rows, columns = np.arange(height) - down, np.arange(width) - right
     if min(height, width) >= 2 * PART:
-        by_rows, by_columns = _unlike_by_part(image, template, down, right)
+        by_rows, by_columns = _unlike_by_part(fixed, moving, down, right)
         rows, columns = rows - _stretch(by_rows, height), columns - _stretch(by_columns, width)
-    rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
-    fitted: np.ndarray = template.take(rows, axis=0).take(columns, axis=1)
+    fitted: np.ndarray = template.take(rows, axis=0, mode="clip").take(columns, axis=1, mode="clip")
     return fitted
 
 
+def bright(pixels: np.ndarray) -> np.ndarray:
+    """Which of uint8 pixels [h, w] are above their mean; against its whole part, which says the same: bool [h, w]."""
+    total = pixels.sum(axis=1, dtype=np.uint32).sum(dtype=np.uint64)
+    above: np.ndarray = pixels > int(total) // pixels.size
+    return above
+
+
 def best_shift(image: np.ndarray, template: np.ndarray, reach: int = REACH) -> tuple[int, int]:
-    """How many pixels (down, right) the template must move to differ least from the image.
+    """How many pixels (down, right) the template must move to differ least from the image, both as `bright` has them.
 
     Every other shift is tried, then those beside the best of them: a trace is wider than a pixel.
     """
     height, width = image.shape
     if min(height, width) <= 2 * reach:
         return 0, 0
-    middle = _packed(_bright(image)[reach : height - reach, reach : width - reach])
-    bright = _bright(template)
+    middle = _packed(image[reach : height - reach, reach : width - reach])
     unlike, counts = np.empty_like(middle), np.empty(middle.shape, np.uint8)
 
     @cache
     def strip(right: int) -> np.ndarray:
-        return _packed(bright[:, reach - right : width - reach - right])
+        return _packed(template[:, reach - right : width - reach - right])
 
     @cache
     def order(down: int, right: int) -> tuple[int, int, int, int]:
@@ -68,16 +74,16 @@ def _unlike_by_part(image: np.ndarray, template: np.ndarray, down: int, right: i
     """In how many pixels they differ once the template moved, by how far it moves more and by part of each axis."""
     height, width = image.shape
     border = max(abs(down), abs(right)) + PART_REACH
-    fixed, bright = _packed(_bright(image)), np.pad(_bright(template), border, mode="edge")
+    fixed, moving = _packed(image), np.pad(template, border, mode="edge")
     y, x = border - down, border - right
     steps = range(-PART_REACH, PART_REACH + 1)
-    strip = _packed(bright[:, x : x + width])
+    strip = _packed(moving[:, x : x + width])
     parts = np.arange(0, height, PART)
     by_rows = [
         np.bitwise_count(fixed ^ strip[y - step : y - step + height]).sum(axis=1, dtype=np.uint32) for step in steps
     ]
     # Every other row says enough about columns.
-    band = bright[y : y + height : 2]
+    band = moving[y : y + height : 2]
     by_columns = [
         np.bitwise_count(fixed[::2] ^ _packed(band[:, x - step : x - step + width])).sum(axis=0, dtype=np.uint32)
         for step in steps
@@ -108,12 +114,6 @@ def _lines(parts: int) -> tuple[np.ndarray, np.ndarray]:
     places = np.rint(lines[:, :1] + lines[:, 1:] * middles).astype(int)
     near = (np.abs(places) <= PART_REACH).all(axis=1)
     return lines[near], places[near]
-
-
-def _bright(pixels: np.ndarray) -> np.ndarray:
-    """Which pixels are above their mean; against its whole part, which says the same and is compared as bytes."""
-    bright: np.ndarray = pixels > int(pixels.sum(dtype=np.uint64)) // pixels.size
-    return bright
 
 
 def _packed(pixels: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.boards import real
-from models.fpn.registration import PART, REACH, best_shift, register
+from models.fpn.registration import PART, REACH, best_shift, bright, register
 
 shifts = st.integers(-REACH, REACH)
 
@@ -26,7 +26,7 @@ def test_every_shift_within_reach_is_found(down, right, height, width, seed):
     large = scene(seed, height + 2 * REACH, width + 2 * REACH)
     image = large[REACH : REACH + height, REACH : REACH + width]
     template = large[REACH + down : REACH + down + height, REACH + right : REACH + right + width]
-    assert best_shift(image, template) == (down, right)
+    assert best_shift(bright(image), bright(template)) == (down, right)
     inner = np.s_[REACH:-REACH, REACH:-REACH]
     assert np.array_equal(register(image, template)[inner], image[inner])
 
@@ -56,7 +56,7 @@ def test_a_shift_and_a_stretch_along_each_axis_are_found(down, right, longer, wi
 def test_a_small_image_is_not_stretched():
     image = scene(3, 2 * PART - 1, 2 * PART + 40)
     template = stretched(image, 6, 6)
-    down, right = best_shift(image, template)
+    down, right = best_shift(bright(image), bright(template))
     inner = np.s_[REACH:-REACH, REACH:-REACH]
     assert np.array_equal(register(image, template)[inner], np.roll(template, (down, right), axis=(0, 1))[inner])
 
@@ -66,7 +66,7 @@ def test_real_templates_fit_better_once_they_are_stretched(deeppcb: Path):
     unlike = defaultdict(list)
     for board in real(deeppcb, 10):
         assert board.template is not None
-        moved = np.roll(board.template, best_shift(board.image, board.template), axis=(0, 1))
+        moved = np.roll(board.template, best_shift(bright(board.image), bright(board.template)), axis=(0, 1))
         fitted = register(board.image, board.template)
         unlike[board.domain].append([((each > 127) != (board.image > 127)).sum() for each in (moved, fitted)])
     for counts in unlike.values():
@@ -79,12 +79,12 @@ def test_real_templates_fit_better_once_they_are_stretched(deeppcb: Path):
 def test_brightness_does_not_matter(seed):
     image = scene(seed, 90, 110)
     template = (np.roll(image, (2, -3), axis=(0, 1)) // 4 + 90).astype(np.uint8)
-    assert best_shift(image, template) == (-2, 3)
+    assert best_shift(bright(image), bright(template)) == (-2, 3)
 
 
 def test_where_every_shift_is_equal_nothing_moves():
     plain = np.full((64, 64), 200, np.uint8)
-    assert best_shift(plain, plain) == (0, 0)
+    assert best_shift(bright(plain), bright(plain)) == (0, 0)
     assert np.array_equal(register(plain, plain), plain)
     wide = np.full((3 * PART, 4 * PART), 200, np.uint8)
     assert np.array_equal(register(wide, wide), wide)
@@ -94,4 +94,4 @@ def test_where_every_shift_is_equal_nothing_moves():
 
 def test_a_tiny_image_is_left_alone():
     tiny = scene(0, 10, 10)
-    assert best_shift(tiny, tiny.T) == (0, 0)
+    assert best_shift(bright(tiny), bright(tiny.T)) == (0, 0)
