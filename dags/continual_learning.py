@@ -22,7 +22,8 @@ from ratchet_airflow.operators import StartOperator, StepOperator
 from ratchet_airflow.sensors import gate_sensor
 from ratchet_airflow.triggers import AnnotationsWaiting, ImagesWaiting, LabelsWaiting, WaitingTrigger
 
-from pipelines.job import DAYS, Job, Rule
+from pipelines.gates.rule import DAYS, Rule
+from pipelines.job import Job
 
 GATES = ("train", "evaluate", "promote")
 ENTRIES = {"train": "gate_train", "evaluate": "start_at_evaluate", "promote": "start_at_promote"}

@@ -11,7 +11,8 @@ from data.ledger import Training
 from pipelines import production
 from pipelines.evaluate import Comparison, measured
 from pipelines.gates.gate import Facts
-from pipelines.job import NUM_OF_SAMPLES, SECONDS_OF, Condition, Job, Metric, Rule
+from pipelines.gates.rule import NUM_OF_SAMPLES, SECONDS_OF, Condition, Metric, Rule
+from pipelines.job import Job
 from pipelines.workspace import Workspace
 
 NOT_IN_PRODUCTION = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-from pipelines.job import EACH_CLASS, NUM_OF_SAMPLES, SECONDS_OF, Condition, Operator
+from pipelines.gates.rule import EACH_CLASS, NUM_OF_SAMPLES, SECONDS_OF, Condition, Operator
 
 EQUAL_WITHIN = Fraction(1, 1_000_000)
 NOTHING_SERVES = "nothing serves yet, so there is nothing to be better than"

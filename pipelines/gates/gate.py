@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeGuard
 from zoneinfo import ZoneInfo
 
 from pipelines.gates.conditions import Metrics, Verdict, evaluate
+from pipelines.gates.rule import DAYS, Condition, Rule, Timer
 from pipelines.gates.windows import next_closing, next_opening, open_at
-from pipelines.job import DAYS, Condition, Rule, Timer
 
 DAY = timedelta(days=1)
 

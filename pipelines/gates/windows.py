@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from pipelines.job import DAYS, Timer
+from pipelines.gates.rule import DAYS, Timer
 
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 # A window on one day a week that lies in the skipped hour, or on a date that a zone skipped, is closed a week more.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
-from pipelines.job import NUM_OF_SAMPLES, Condition, Trigger
+from pipelines.gates.rule import NUM_OF_SAMPLES, Condition, Trigger
 from ratchet_airflow.operators import run_params
 from ratchet_airflow.triggers import GateTrigger
 

@@ -26,7 +26,8 @@ from benchmarks.trigger_cost import (
     table,
     write_job,
 )
-from pipelines.job import Trigger, load_job
+from pipelines.gates.rule import Trigger
+from pipelines.job import load_job
 
 SIZE = Size(samples=(10, 1000), turns=1, checks=1, pokes=1)
 

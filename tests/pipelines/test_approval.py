@@ -10,8 +10,9 @@ import pytest
 
 from pipelines import steps
 from pipelines.approval import Answer
+from pipelines.gates.rule import Timer
 from pipelines.importing import import_labelled
-from pipelines.job import Approval, Job, Timer
+from pipelines.job import Approval, Job
 from pipelines.workspace import Workspace
 from tests.pipelines.tiny import labelled, tiny_job
 

@@ -17,7 +17,8 @@ from models.metrics import evaluate as measure
 from pipelines.evaluate import Comparison
 from pipelines.facts import gather, live_metrics
 from pipelines.gates.gate import check
-from pipelines.job import Condition, Job, Rule, Timer
+from pipelines.gates.rule import Condition, Rule, Timer
+from pipelines.job import Job
 from pipelines.workspace import Workspace
 from tests.pipelines.tiny import without_servers
 

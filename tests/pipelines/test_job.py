@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.job import Condition, JobRefused, Metric, TemplateRule, Timer, load_job
+from pipelines.gates.rule import Condition, Timer
+from pipelines.job import JobRefused, TemplateRule, load_job
 from pipelines.settings import ROOT
 from tests.airflow_home import prepare
 from tests.pipelines.tiny import Tiny
@@ -93,27 +94,6 @@ def test_a_job_is_called_like_its_file_and_its_miner_is_known(tmp_path: Path) ->
     assert len(refusal.value.problems) == 2
     assert "boards.yaml" in refusal.value.problems[0]
     assert "IBT" in refusal.value.problems[1]
-
-
-@pytest.mark.parametrize(("word", "operator"), [("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="), ("eq", "==")])
-def test_the_predecessors_words_for_operators_are_understood(word: str, operator: str) -> None:
-    assert Condition(metric="precision_delta", operator=word, threshold=0.1).operator == operator  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("text", "metric"),
-    [
-        ("num_of_samples", Metric("num_of_samples", None, False)),
-        ("num_of_samples[*]", Metric("num_of_samples", "*", False)),
-        ("precision[open]", Metric("precision", "open", False)),
-        ("ap[pin-hole]_delta", Metric("ap", "pin-hole", True)),
-        ("ap_delta[pin-hole]", Metric("ap", "pin-hole", True)),
-        ("f1_delta", Metric("f1", None, True)),
-        ("delta", Metric("delta", None, False)),
-    ],
-)
-def test_metrics_are_of_the_job_or_of_a_class_or_a_difference(text: str, metric: Metric) -> None:
-    assert Condition(metric=text, operator=">", threshold=0).asked == metric
 
 
 def test_rules_combine_conditions_and_windows_and_may_stand_at_any_gate(tmp_path: Path) -> None:

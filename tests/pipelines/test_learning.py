@@ -16,9 +16,10 @@ from models.runtime import Runtime
 from pipelines.curate import curate
 from pipelines.deploy import deploy, pointer_key
 from pipelines.evaluate import evaluate
+from pipelines.gates.rule import Condition, Trigger
 from pipelines.history import rounds
 from pipelines.importing import import_labelled
-from pipelines.job import Condition, Job, PromotionRule, Trigger
+from pipelines.job import Job, PromotionRule
 from pipelines.promote import PromotionRefused, decide, promote, rollback
 from pipelines.train import train
 from pipelines.workspace import Workspace

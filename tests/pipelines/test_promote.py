@@ -16,8 +16,9 @@ from data.sample import Box, sha256
 from models.metrics import EvaluationReport, evaluate
 from pipelines import promote as promoting
 from pipelines.evaluate import Comparison
+from pipelines.gates.rule import Condition, Trigger
 from pipelines.holdout import Claim, HoldoutState
-from pipelines.job import Condition, DeploySpecification, EstimatorSpecification, Floors, Job, PromotionRule, Trigger
+from pipelines.job import DeploySpecification, EstimatorSpecification, Floors, Job, PromotionRule
 from pipelines.promote import Judgement, PromotionRefused, decide, judge, promote, rollback
 from pipelines.workspace import Workspace
 from tests.pipelines.test_holdout import held_out

@@ -19,8 +19,9 @@ from data.sample import Annotation, Box, Prediction, Sample, sha256
 from pipelines import facts, steps
 from pipelines.gates.conditions import Verdict
 from pipelines.gates.gate import Facts
+from pipelines.gates.rule import Condition, Rule, Timer, Trigger
 from pipelines.importing import import_labelled
-from pipelines.job import Condition, Job, Rule, Timer, Trigger
+from pipelines.job import Job
 from pipelines.promote import PromotionRefused
 from pipelines.request import NothingToDo
 from pipelines.settings import ROOT

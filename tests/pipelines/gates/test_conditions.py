@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipelines.gates.conditions import Estimate, Verdict, evaluate
-from pipelines.job import OPERATOR_WORDS, Condition, Operator
+from pipelines.gates.rule import OPERATOR_WORDS, Condition, Operator
 
 numbers = st.floats(allow_nan=False, allow_infinity=False, width=64)
 measures = st.decimals(0, 1, places=4).map(float)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from pipelines.gates.conditions import Estimate, Verdict
 from pipelines.gates.gate import Facts, check, check_live, judge_frozen
-from pipelines.job import DAYS, Condition, Rule, Timer, TrainSpecification, Trigger
+from pipelines.gates.rule import DAYS, Condition, Rule, Timer, Trigger
+from pipelines.job import TrainSpecification
 
 NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
 ENOUGH = Condition(metric="num_of_samples", operator=">=", threshold=500)

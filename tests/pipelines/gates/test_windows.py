@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipelines.gates.rule import DAYS, Day, Timer
 from pipelines.gates.windows import next_closing, next_opening, open_at
-from pipelines.job import DAYS, Day, Timer
 
 ZONES = sorted(available_timezones() - {"localtime", "Factory"})
 clock_times = st.builds("{:02d}:{:02d}".format, st.integers(0, 23), st.integers(0, 59))

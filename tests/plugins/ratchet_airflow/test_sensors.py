@@ -21,7 +21,7 @@ from ratchet_airflow.triggers import GateTrigger
 
 from pipelines import steps
 from pipelines.gates.conditions import Verdict
-from pipelines.job import Condition, Rule, Timer, Trigger
+from pipelines.gates.rule import Condition, Rule, Timer, Trigger
 
 COUNT = Condition(metric="num_of_samples", operator=">=", threshold=3)
 OF_CLASS = Condition(metric="num_of_samples[*]", operator=">=", threshold=3)
