@@ -39,8 +39,9 @@ test-fast: setup ## the tests that need no server
 bench: setup ## a short version of every benchmark, and what the full ones reached (DATA=PATH: a clone of DeepPCB)
 	@$(PYTHON) -m benchmarks $(if $(DATA),"$(DATA)")
 
-lint: setup ## style, formatting, types
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+lint: setup ## style, formatting, types, the direction of imports
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && \
+	PYTHONPATH=plugins .venv/bin/lint-imports --no-logo --cache-dir .cache/import-linter
 
 format: setup ## put the code into form
 	@.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
