@@ -1,8 +1,8 @@
 r"""The detector, trained on drawn boards alone, judged on real ones that it has never seen: DeepPCB, arXiv 1902.06197.
 
 528 boards of `data/boards`, 66 of each family, 8,000 steps; then every fifth board of DeepPCB's
-trainval list, 200 boards. The weights of the last step are judged, at a threshold chosen on drawn boards: no real board
-chooses anything.
+trainval list, 200 boards. The weights of the last step are judged, at a threshold chosen on drawn boards. No real board
+teaches or chooses, but what earlier models missed on such boards has shaped how defects are drawn.
 
 `--short` learns from fewer boards in 600 steps: it shows that everything works, and keeps its figures under .cache
 alone.
